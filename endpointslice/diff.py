@@ -1,0 +1,537 @@
+"""Step 1, shared by all strategies: current slices against desired groups.
+
+A slice is **dirty** if it must be written whatever a strategy decides: an endpoint in it has
+changed or is no longer wanted, its labels, annotations, owner or ports must change, or it is
+over capacity. All others are **clean**. Desired endpoints that are in no slice are **new**.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from itertools import repeat
+from typing import final
+
+import attrs
+
+from endpointslice.errors import DuplicateEndpointError, ModelError
+from endpointslice.models import (
+    ANNOTATION_TRIGGER_TIME,
+    LABEL_HEADLESS,
+    LABEL_MANAGED_BY,
+    LABEL_SERVICE_NAME,
+    Endpoint,
+    EndpointGroup,
+    EndpointKey,
+    EndpointSlice,
+    GroupKey,
+    ObjectMeta,
+    SliceTemplate,
+    _state_of,
+    check_max_endpoints_per_slice,
+)
+
+__all__ = ["CleanSlice", "Diff", "DirtySlice", "Reason", "StateDiff", "diff_group", "diff_state"]
+
+
+class Reason(StrEnum):
+    """Why a slice is written. The order is the one in which reasons are given."""
+
+    LABELS_CHANGED = "LabelsChanged"
+    ANNOTATIONS_CHANGED = "AnnotationsChanged"
+    OWNER_CHANGED = "OwnerChanged"
+    PORTS_CHANGED = "PortsChanged"
+    OVER_CAPACITY = "OverCapacity"
+    ENDPOINTS_CHANGED = "EndpointsChanged"
+    HINTS_CHANGED = "HintsChanged"
+    ENDPOINTS_REMOVED = "EndpointsRemoved"
+    DUPLICATES_REMOVED = "DuplicatesRemoved"
+    ENDPOINTS_ADDED = "EndpointsAdded"
+    ENDPOINTS_MOVED_IN = "EndpointsMovedIn"
+    ENDPOINTS_MOVED_OUT = "EndpointsMovedOut"
+    #: A slice that would be deleted is used for what would be created.
+    RECYCLED = "Recycled"
+    #: The empty slice that says: the Service exists and has no endpoints.
+    PLACEHOLDER = "Placeholder"
+    #: No endpoint is left in it.
+    EMPTY = "Empty"
+    #: No endpoint has these ports or this address type any more.
+    GROUP_NOT_WANTED = "GroupNotWanted"
+    #: It belongs to an owner of the same kind and another uid, which is gone.
+    STALE_OWNER = "StaleOwner"
+
+
+_REASON_ORDER = {reason: i for i, reason in enumerate(Reason)}
+
+
+def sorted_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Return each reason once, in the order of the enum."""
+    return tuple(sorted(set(reasons), key=_REASON_ORDER.__getitem__))
+
+
+@final
+@attrs.frozen
+class DirtySlice:
+    """A slice that must be written.
+
+    Attributes:
+        name: Its name.
+        endpoints: What stays in it unless a strategy moves it, with its new content, in stored
+            order.
+        changed: How many of these change content.
+        reasons: Why it must be written.
+        adopted: It belonged to a group that is no longer wanted and holds endpoints that this
+            group wants, as when a Service's targetPort changes.
+    """
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    changed: int
+    reasons: tuple[Reason, ...]
+    adopted: bool = False
+
+
+@final
+@attrs.frozen
+class CleanSlice:
+    """All that a strategy may know of a slice that need not be written."""
+
+    name: str
+    count: int
+
+
+@final
+@attrs.frozen
+class Diff:
+    """One group's current slices against its desired endpoints: what a strategy sees.
+
+    Attributes:
+        key: The group.
+        max_endpoints_per_slice: Capacity in endpoints, 1..1000.
+        dirty: Slices that must be written, by name.
+        clean: Slices that need not be, by name.
+        new: Desired endpoints that are in no slice, by key.
+        desired_count: How many endpoints are desired, new ones among them.
+        needs_placeholder: The group is wanted though it is empty, and has no clean slice: one
+            slice must exist afterwards.
+    """
+
+    key: GroupKey
+    max_endpoints_per_slice: int
+    dirty: tuple[DirtySlice, ...]
+    clean: tuple[CleanSlice, ...]
+    new: tuple[Endpoint, ...]
+    desired_count: int
+    needs_placeholder: bool
+    _stored: Mapping[str, EndpointSlice] = attrs.field(repr=False, eq=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing to do: no slice is dirty, no endpoint new, no placeholder missing."""
+        return not (self.dirty or self.new or self.needs_placeholder)
+
+    def open(self, name: str) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a clean slice that the strategy has decided to write."""
+        return self._stored[name].endpoints
+
+    def stored(self, name: str) -> EndpointSlice:
+        """Return a slice as it stands. For whoever carries a packing out, not for strategies."""
+        return self._stored[name]
+
+
+@final
+@attrs.frozen
+class StateDiff:
+    """All groups of one owner.
+
+    Attributes:
+        groups: One Diff for each group that is wanted or has slices, in canonical order.
+        stale: Slices of a stale owner, by name: to be deleted and used for nothing else.
+        template: What every slice of the owner carries.
+    """
+
+    groups: tuple[Diff, ...]
+    stale: tuple[EndpointSlice, ...]
+    template: SliceTemplate
+
+
+# --- ownership and metadata -------------------------------------------------------------------
+
+
+def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
+    """Slices of another namespace, Service or manager do not exist for us."""
+    if meta.namespace and meta.namespace != template.namespace:
+        return False
+    return all(
+        meta.labels.get(label) == template.labels.get(label)
+        for label in (LABEL_MANAGED_BY, LABEL_SERVICE_NAME)
+    )
+
+
+def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
+    """It has an owner of our owner's kind, and that is not our owner."""
+    for ours in template.owner_references:
+        uids = [
+            theirs.uid
+            for theirs in meta.owner_references
+            if (theirs.kind, theirs.api_version) == (ours.kind, ours.api_version)
+        ]
+        if uids and ours.uid not in uids:
+            return True
+    return False
+
+
+def _metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
+    """What of a slice's metadata makes it be written."""
+    reasons = []
+    if meta.labels != template.labels:
+        labels, wanted = dict(meta.labels), dict(template.labels)
+        # As in the reference, this one only rides on writes: a Service never turns headless,
+        # so a slice that says otherwise is a slip that can wait.
+        if labels.pop(LABEL_HEADLESS, None) is not None or LABEL_HEADLESS in wanted:
+            wanted.pop(LABEL_HEADLESS, None)
+        if labels != wanted:
+            reasons.append(Reason.LABELS_CHANGED)
+    for name, value in template.annotations.items():
+        if name != ANNOTATION_TRIGGER_TIME and meta.annotations.get(name) != value:
+            reasons.append(Reason.ANNOTATIONS_CHANGED)
+            break
+    if template.owner_references:
+        uids = {owner.uid for owner in meta.owner_references}
+        if not all(owner.uid in uids for owner in template.owner_references):
+            reasons.append(Reason.OWNER_CHANGED)
+    return reasons
+
+
+# --- one group --------------------------------------------------------------------------------
+
+_NONE = repeat(None)
+
+
+def _index(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
+    """Endpoints by key.
+
+    Raises:
+        DuplicateEndpointError: Two of them share a key.
+    """
+    found = {endpoint.key: endpoint for endpoint in endpoints}
+    if len(found) != len(endpoints):
+        first: dict[EndpointKey, Endpoint] = {}
+        for endpoint in endpoints:
+            if endpoint.key in first:
+                raise DuplicateEndpointError(endpoint.key, first[endpoint.key], endpoint)
+            first[endpoint.key] = endpoint
+    return found
+
+
+def _is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -> bool:
+    """Whether a slice holds what is wanted. In C throughout: this runs for every endpoint."""
+    if not stored or found[0] is stored[0]:
+        # Shared objects: a comparison of pointers, which reads no endpoint.
+        return found == stored
+    return all(found) and list(map(_state_of, found)) == list(map(_state_of, stored))  # type: ignore[arg-type]
+
+
+def _updated(wanted: Endpoint, stored: Endpoint) -> Endpoint:
+    """The wanted content; unmodelled fields of the stored endpoint survive."""
+    return wanted.with_extra(stored.extra) if stored.extra and not wanted.extra else wanted
+
+
+@attrs.define
+class _Touched:
+    """A slice that does not hold just what is wanted, while its group is compared."""
+
+    stored: EndpointSlice
+    found: tuple[Endpoint | None, ...]
+    reasons: list[Reason]
+
+    def freeze(self, wanted: Mapping[EndpointKey, Endpoint], capacity: int) -> DirtySlice:
+        reasons = self.reasons
+        kept: list[Endpoint] = []
+        changed = 0
+        hints_only = True
+        if any(self.found):
+            for found, stored in zip(self.found, self.stored.endpoints, strict=True):
+                if found is None:
+                    continue
+                if found is stored or found == stored:
+                    kept.append(stored)
+                    continue
+                kept.append(_updated(found, stored))
+                changed += 1
+                hints_only = hints_only and _differs_in_hints_only(found, stored)
+        if changed:
+            reasons.append(Reason.HINTS_CHANGED if hints_only else Reason.ENDPOINTS_CHANGED)
+        if len(kept) < len(self.found):
+            reasons.extend(self._losses(wanted))
+        if len(kept) > capacity:
+            reasons.append(Reason.OVER_CAPACITY)
+        return DirtySlice(self.stored.name, tuple(kept), changed, sorted_reasons(reasons))
+
+    def _losses(self, wanted: Mapping[EndpointKey, Endpoint]) -> Iterable[Reason]:
+        for found, key in zip(self.found, self.stored._keys, strict=True):
+            if found is None:
+                yield (Reason.DUPLICATES_REMOVED if key in wanted else Reason.ENDPOINTS_REMOVED)
+
+
+def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
+    return one._state.rpartition("\0")[0] == other._state.rpartition("\0")[0]
+
+
+def diff_group(
+    key: GroupKey,
+    desired: Sequence[Endpoint],
+    current: Iterable[EndpointSlice],
+    *,
+    template: SliceTemplate,
+    max_endpoints_per_slice: int,
+    is_wanted: bool = True,
+) -> Diff:
+    """Compare one group's slices with its n desired endpoints.
+
+    Args:
+        key: The group.
+        desired: Its endpoints, in any order, each key once.
+        current: Its slices, in any order, each name once.
+        template: What every slice carries.
+        max_endpoints_per_slice: Capacity in endpoints, 1..1000.
+        is_wanted: Whether somebody asks for the group; an empty group without ports that is
+            wanted has a placeholder slice.
+
+    Returns:
+        The Diff. An endpoint that stands in several slices stays where that costs no write, or
+        else in the one of the lowest name.
+
+    Raises:
+        DuplicateEndpointError: Two desired endpoints share a key.
+
+    Complexity: O(n + m log m + a log a) for m slices and a new endpoints.
+    """
+    capacity = max_endpoints_per_slice
+    left = _index(desired)
+    wanted = left.copy()
+    pop = left.pop
+    slices = sorted(current, key=lambda stored: stored.metadata.name)
+    clean: list[EndpointSlice] = []
+    touched: list[_Touched] = []
+    has_duplicates = False
+    for stored in slices:
+        found = tuple(map(pop, stored._keys, _NONE))
+        reasons = _metadata_reasons(stored.metadata, template.metadata)
+        if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
+            clean.append(stored)
+        else:
+            touched.append(_Touched(stored, found, reasons))
+            if not has_duplicates and not all(found):
+                has_duplicates = any(
+                    match is None and name in wanted
+                    for match, name in zip(found, stored._keys, strict=True)
+                )
+    if has_duplicates:
+        clean, touched = _resolve_duplicates(slices, wanted, template, capacity)
+    needs_placeholder = False
+    if not desired:
+        # Whatever is clean now is empty. One such slice serves as the placeholder.
+        keep = 1 if is_wanted and not key.ports else 0
+        reason = Reason.EMPTY if is_wanted else Reason.GROUP_NOT_WANTED
+        touched += [_Touched(stored, (), [reason]) for stored in clean[keep:]]
+        clean = clean[:keep]
+        needs_placeholder = keep > len(clean)
+        if not is_wanted:
+            for item in touched:
+                item.reasons.append(reason)
+    dirty = [item.freeze(wanted, capacity) for item in touched]
+    return Diff(
+        key,
+        capacity,
+        tuple(sorted(dirty, key=lambda item: item.name)),
+        tuple(CleanSlice(stored.name, len(stored.endpoints)) for stored in clean),
+        tuple(map(left.__getitem__, sorted(left))),
+        len(wanted),
+        needs_placeholder,
+        {stored.name: stored for stored in slices},
+    )
+
+
+def _resolve_duplicates(
+    slices: Sequence[EndpointSlice],
+    wanted: Mapping[EndpointKey, Endpoint],
+    template: SliceTemplate,
+    capacity: int,
+) -> tuple[list[EndpointSlice], list[_Touched]]:
+    """Decide which copy of an endpoint stays: one whose slice need not be written.
+
+    Where two copies are both in slices that are clean otherwise, one of these must be written.
+    Choosing the fewest is vertex cover; this takes the slice with most such conflicts first.
+    """
+    homes: dict[EndpointKey, list[int]] = {}
+    is_dirty = []
+    for i, stored in enumerate(slices):
+        dirty = bool(_metadata_reasons(stored.metadata, template.metadata))
+        dirty = dirty or len(set(stored._keys)) < len(stored._keys)
+        for endpoint in stored.endpoints:
+            want = wanted.get(endpoint.key)
+            dirty = dirty or want is None or want != endpoint
+            if want is not None:
+                homes.setdefault(endpoint.key, []).append(i)
+        is_dirty.append(dirty or len(stored.endpoints) > capacity)
+    shared = {key: copies for key, copies in homes.items() if len(copies) > 1}
+
+    while True:
+        conflicts = dict.fromkeys(range(len(slices)), 0)
+        for copies in shared.values():
+            holders = sorted({i for i in copies if not is_dirty[i]})
+            for i in holders if len(holders) > 1 else ():
+                conflicts[i] += 1
+        worst = max(conflicts, key=lambda i: (conflicts[i], i))
+        if not conflicts[worst]:
+            break
+        is_dirty[worst] = True
+
+    def keeper(key: EndpointKey, copies: Sequence[int]) -> int:
+        equal = [i for i in copies if wanted[key] in slices[i].endpoints]
+        return min(copies, key=lambda i: (is_dirty[i], i not in equal, i))
+
+    owner = {key: keeper(key, copies) for key, copies in shared.items()}
+    clean: list[EndpointSlice] = []
+    touched: list[_Touched] = []
+    for i, stored in enumerate(slices):
+        placed: set[EndpointKey] = set()
+        matches: list[Endpoint | None] = []
+        for key in stored._keys:
+            stays = owner.get(key, i) == i and key not in placed
+            placed.add(key)
+            matches.append(wanted.get(key) if stays else None)
+        found = tuple(matches)
+        reasons = _metadata_reasons(stored.metadata, template.metadata)
+        if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
+            clean.append(stored)
+        else:
+            touched.append(_Touched(stored, found, reasons))
+    return clean, touched
+
+
+# --- all groups -------------------------------------------------------------------------------
+
+
+def diff_state(
+    desired: Iterable[EndpointGroup],
+    current: Iterable[EndpointSlice],
+    *,
+    template: SliceTemplate,
+    max_endpoints_per_slice: int,
+) -> StateDiff:
+    """Compare all slices of one owner with all groups that it should have.
+
+    Args:
+        desired: Groups in any order; several with one key count as one.
+        current: Slices in any order. Those of another namespace, Service or manager than the
+            template's are ignored.
+        template: What every slice carries.
+        max_endpoints_per_slice: Capacity in endpoints, 1..1000.
+
+    Returns:
+        A Diff for each group. A slice of a group that is gone, holding endpoints that another
+        group of its address type wants, is that group's, to change its ports in place.
+
+    Raises:
+        DuplicateEndpointError: Two desired endpoints of one group share a key.
+        ModelError: The capacity is not 1..1000, or two slices have one name.
+
+    Complexity: O(n log n) at most, O(n) if little is new, for n endpoints.
+    """
+    check_max_endpoints_per_slice(max_endpoints_per_slice)
+    wanted: dict[GroupKey, tuple[Endpoint, ...]] = {}
+    for group in desired:
+        wanted[group.key] = wanted.get(group.key, ()) + group.endpoints
+    stale: list[EndpointSlice] = []
+    slices: dict[GroupKey, list[EndpointSlice]] = {}
+    by_ports: dict[tuple[object, object], GroupKey] = {}
+    names: set[str] = set()
+    for stored in current:
+        if not _is_visible(stored.metadata, template.metadata):
+            continue
+        if stored.name in names:
+            raise ModelError("current", "must not hold two slices of one name", stored.name)
+        names.add(stored.name)
+        if _is_stale(stored.metadata, template.metadata):
+            stale.append(stored)
+            continue
+        # Slices come with few spellings of their ports: put each in order only once.
+        spelling = (stored.address_type, stored.ports)
+        key = by_ports.get(spelling)
+        if key is None:
+            key = by_ports[spelling] = stored.group_key
+        slices.setdefault(key, []).append(stored)
+    diffs = {
+        key: diff_group(
+            key,
+            wanted.get(key, ()),
+            slices.get(key, ()),
+            template=template,
+            max_endpoints_per_slice=max_endpoints_per_slice,
+            is_wanted=key in wanted,
+        )
+        for key in sorted({**wanted, **slices}, key=lambda key: key.sort_key)
+    }
+    return StateDiff(
+        tuple(_adopt(diffs)), tuple(sorted(stale, key=lambda stored: stored.name)), template
+    )
+
+
+def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
+    """Give slices of groups that are gone to the groups that want their endpoints now.
+
+    So a Service whose targetPort changes has each slice updated in place, and no endpoint is
+    out of all slices at any time.
+    """
+    gone = [diff for diff in diffs.values() if not diff.desired_count and diff.dirty]
+    heirs = [diff for diff in diffs.values() if diff.new]
+    if not gone or not heirs:
+        return list(diffs.values())
+    left = {diff.key: {endpoint.key: endpoint for endpoint in diff.new} for diff in heirs}
+    adopted: dict[GroupKey, list[tuple[DirtySlice, EndpointSlice]]] = {}
+    given: set[str] = set()
+    for diff in gone:
+        for item in diff.dirty:
+            stored = diff.stored(item.name)
+            votes = [
+                (sum(map(left[heir.key].__contains__, dict.fromkeys(stored._keys))), heir)
+                for heir in heirs
+                if heir.key.address_type is diff.key.address_type
+            ]
+            most, heir = max(votes, key=lambda vote: vote[0], default=(0, diff))
+            if not most:
+                continue
+            pool = left[heir.key]
+            kept = tuple(
+                _updated(pool.pop(endpoint.key), endpoint)
+                for endpoint in stored.endpoints
+                if endpoint.key in pool
+            )
+            reasons = [Reason.PORTS_CHANGED, *_metadata_reasons_of(item)]
+            if len(kept) < len(stored.endpoints):
+                reasons.append(Reason.ENDPOINTS_REMOVED)
+            if len(kept) > heir.max_endpoints_per_slice:
+                reasons.append(Reason.OVER_CAPACITY)
+            heir_slice = DirtySlice(
+                item.name, kept, len(kept), sorted_reasons(reasons), adopted=True
+            )
+            adopted.setdefault(heir.key, []).append((heir_slice, stored))
+            given.add(item.name)
+    result = []
+    for diff in diffs.values():
+        dirty = [item for item in diff.dirty if item.name not in given]
+        stays = dict(diff._stored)
+        for item, stored in adopted.get(diff.key, ()):
+            dirty.append(item)
+            stays[stored.name] = stored
+        dirty.sort(key=lambda item: item.name)
+        new = left[diff.key].values() if diff.key in left else diff.new
+        result.append(attrs.evolve(diff, dirty=tuple(dirty), new=tuple(new), stored=stays))
+    return result
+
+
+def _metadata_reasons_of(item: DirtySlice) -> list[Reason]:
+    kinds = (Reason.LABELS_CHANGED, Reason.ANNOTATIONS_CHANGED, Reason.OWNER_CHANGED)
+    return [reason for reason in item.reasons if reason in kinds]

@@ -1,0 +1,857 @@
+"""Every value of the library: discovery.k8s.io/v1, the sliver of core/v1 we read, limits.
+
+All of them are frozen, compare by meaning and can be pickled. A list of the API is a tuple, a
+map a [`FrozenDict`][endpointslice.models.FrozenDict]. What we do not model is kept in `extra`
+and written back as it was.
+
+Two rules hold everywhere:
+
+- **Identity is `key`, content is `==`.** Two endpoints with one key are the same backend, seen
+  at two moments; they are equal if nothing that a consumer can see differs.
+- **One meaning, one representation.** A condition that the API leaves unset is what the API
+  says it means; "" and unset are the same; IP addresses are canonical.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from operator import attrgetter
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Any, Final, NewType, NoReturn, Self, TypeVar, final
+
+import attrs
+
+from endpointslice.errors import ModelError
+
+__all__ = [
+    "ANNOTATION_TRIGGER_TIME",
+    "DEFAULT_MANAGED_BY",
+    "DEFAULT_MAX_ENDPOINTS_PER_SLICE",
+    "LABEL_HEADLESS",
+    "LABEL_MANAGED_BY",
+    "LABEL_SERVICE_NAME",
+    "LABEL_ZONE",
+    "MAX_ADDRESSES_PER_ENDPOINT",
+    "MAX_ENDPOINTS_PER_SLICE",
+    "NO_HINTS",
+    "AddressType",
+    "ContainerPort",
+    "Endpoint",
+    "EndpointConditions",
+    "EndpointGroup",
+    "EndpointHints",
+    "EndpointKey",
+    "EndpointPort",
+    "EndpointSlice",
+    "FrozenDict",
+    "GroupKey",
+    "Node",
+    "ObjectMeta",
+    "ObjectReference",
+    "OwnerReference",
+    "Pod",
+    "Protocol",
+    "Service",
+    "ServicePort",
+    "SliceTemplate",
+    "canonical_ip",
+    "check_max_endpoints_per_slice",
+]
+
+#: What kube-controller-manager's --max-endpoints-per-slice defaults to.
+DEFAULT_MAX_ENDPOINTS_PER_SLICE: Final = 100
+#: The API server's limit (pkg/apis/discovery/validation, maxEndpoints).
+MAX_ENDPOINTS_PER_SLICE: Final = 1000
+#: The API server's limit (pkg/apis/discovery/validation, maxAddresses).
+MAX_ADDRESSES_PER_ENDPOINT: Final = 100
+
+LABEL_SERVICE_NAME: Final = "kubernetes.io/service-name"
+LABEL_MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
+LABEL_HEADLESS: Final = "service.kubernetes.io/headless"
+LABEL_ZONE: Final = "topology.kubernetes.io/zone"
+ANNOTATION_TRIGGER_TIME: Final = "endpoints.kubernetes.io/last-change-trigger-time"
+
+#: The name by which Kubernetes' own controller marks its slices.
+DEFAULT_MANAGED_BY: Final = "endpointslice-controller.k8s.io"
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_Enum = TypeVar("_Enum", bound=StrEnum)
+
+_assign = object.__setattr__
+
+
+@final
+class FrozenDict(dict[_K, _V]):
+    """A dict that cannot change, so that it can be hashed and shared.
+
+    It equals any dict with the same items. Lookups are the plain dict's.
+
+    >>> FrozenDict(app="web") == {"app": "web"}
+    True
+    """
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[dict[_K, _V]]]:
+        return (type(self), (dict(self),))
+
+    def __repr__(self) -> str:
+        return dict.__repr__(self)
+
+    def _immutable(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError("a FrozenDict cannot change")
+
+    __setitem__ = __delitem__ = __ior__ = _immutable
+    clear = pop = popitem = setdefault = update = _immutable
+
+
+def _freeze_map(value: Mapping[str, Any]) -> FrozenDict[str, Any]:
+    return value if type(value) is FrozenDict else FrozenDict(value)
+
+
+def _to_strings(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise ModelError("value", "must be a list of strings, not one string", values)
+    return tuple(values)
+
+
+_EMPTY: Final[FrozenDict[str, Any]] = FrozenDict()
+
+
+def _labels_field() -> Any:
+    return attrs.field(default=_EMPTY, converter=_freeze_map)
+
+
+def _extra_field() -> Any:
+    """What the API server stores and we do not model, by its JSON name."""
+    return attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)
+
+
+class AddressType(StrEnum):
+    """What the addresses of a slice are. It never changes in the life of a slice."""
+
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+    FQDN = "FQDN"
+
+
+class Protocol(StrEnum):
+    """The IP protocol of a port."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+
+
+# --- addresses --------------------------------------------------------------------------------
+
+_IPV4, _IPV6, _FQDN = 1, 2, 4
+_FAMILY_BIT: Final = {AddressType.IPV4: _IPV4, AddressType.IPV6: _IPV6, AddressType.FQDN: _FQDN}
+#: RFC 1123 subdomain, at most 253 characters; the API allows one trailing dot.
+_SUBDOMAIN: Final = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+)
+
+
+def _address_families(address: str) -> int:
+    """Which address types accept this spelling, as a bit mask; 0 for none.
+
+    IPs count in canonical form only: one address, one spelling, one identity.
+    """
+    try:
+        if ":" in address:
+            packed = inet_pton(AF_INET6, address)
+            return _IPV6 if _canonical_ipv6(packed) == address else 0
+        inet_pton(AF_INET, address)
+    except (OSError, ValueError):
+        return _FQDN if _SUBDOMAIN.fullmatch(address.removesuffix(".")) else 0
+    return _IPV4 | _FQDN
+
+
+def _canonical_ipv6(packed: bytes) -> str:
+    """RFC 5952, as Go's net/netip spells it: hexadecimal only, but for IPv4-mapped addresses."""
+    text = inet_ntop(AF_INET6, packed)
+    if "." in text and not text.startswith("::ffff:"):
+        # The C library writes the last 32 bits of ::/96 with dots; RFC 5952 keeps that for
+        # well-known prefixes.
+        high, low = packed[12] << 8 | packed[13], packed[14] << 8 | packed[15]
+        text = f"::{high:x}:{low:x}" if high else f"::{low:x}"
+    return text
+
+
+# --- endpoints --------------------------------------------------------------------------------
+
+#: Identity of an endpoint within its group: sorted addresses, hostname, and namespace and name
+#: of its target, in one string that no two identities share.
+#: Source: k8s.io/endpointslice util/endpointset.go, hashEndpoint.
+EndpointKey = NewType("EndpointKey", str)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointConditions:
+    """What an endpoint can be used for now.
+
+    Args:
+        ready: It takes new connections. Never true while terminating, unless the Service
+            publishes addresses that are not ready.
+        serving: As `ready`, whatever `terminating` says.
+        terminating: It is going away.
+    """
+
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    #: Which of the three the stored object states (1 ready, 2 serving, 4 terminating). The
+    #: others are what the API says an unset condition means. Spelling, so no part of equality.
+    _stated: int = attrs.field(default=7, eq=False, repr=False)
+    _code: str = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("ready", "serving", "terminating"):
+            if not isinstance(getattr(self, name), bool):
+                raise ModelError(f"conditions.{name}", "must be a bool", getattr(self, name))
+        code = self.ready + 2 * self.serving + 4 * self.terminating
+        _assign(self, "_code", str(code))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointHints:
+    """Who should use an endpoint: consumers in these zones, on these nodes.
+
+    No hints are `EndpointHints()`, which is false.
+    """
+
+    for_zones: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
+    for_nodes: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
+    #: The stored object has a `hints` object, though an empty one. Spelling, not meaning.
+    _stated: bool = attrs.field(default=False, eq=False, repr=False)
+    _code: str = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("for_zones", "for_nodes"):
+            for i, value in enumerate(getattr(self, name)):
+                _check_text(f"hints.{name}[{i}]", value)
+        code = "\2".join(("\1".join(self.for_zones), "\1".join(self.for_nodes)))
+        _assign(self, "_code", code if self else "")
+
+    def __bool__(self) -> bool:
+        return bool(self.for_zones or self.for_nodes)
+
+
+NO_HINTS: Final = EndpointHints()
+_DEFAULT_CONDITIONS: Final = EndpointConditions()
+
+
+def _check_text(field: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ModelError(field, "must be a string", value)
+    if any(character < " " for character in value):
+        raise ModelError(field, "must not hold control characters", value)
+
+
+@final
+@attrs.frozen(init=False, eq=False, weakref_slot=False)
+class ObjectReference:
+    """The object behind an endpoint, a Pod as a rule.
+
+    `resource_version` is no part of equality: it changes with every write of the target, and a
+    slice that followed it would be written as often.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    api_version: str
+    field_path: str
+    resource_version: str
+    extra: FrozenDict[str, Any] = attrs.field(repr=False)
+
+    def __init__(
+        self,
+        kind: str = "",
+        namespace: str = "",
+        name: str = "",
+        uid: str = "",
+        api_version: str = "",
+        field_path: str = "",
+        resource_version: str = "",
+        extra: Mapping[str, Any] = _EMPTY,
+    ) -> None:
+        _assign(self, "__class__", _OpenReference)
+        new: Any = self  # the same object, open while it has the twin's class
+        new.kind = kind
+        new.namespace = namespace
+        new.name = name
+        new.uid = uid
+        new.api_version = api_version
+        new.field_path = field_path
+        new.resource_version = resource_version
+        new.extra = extra if type(extra) is FrozenDict else FrozenDict(extra)
+        new.__class__ = ObjectReference
+
+    def _identity(self) -> tuple[str, ...]:
+        return (
+            self.kind,
+            self.namespace,
+            self.name,
+            self.uid,
+            self.api_version,
+            self.field_path,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not ObjectReference:
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+class _OpenReference:
+    """ObjectReference while it is being made: the same slots, not yet frozen."""
+
+    __slots__ = ObjectReference.__slots__  # type: ignore[attr-defined]
+
+
+@final
+@attrs.frozen(init=False, eq=False, weakref_slot=False)
+class Endpoint:
+    """One backend: its addresses, and all that a consumer may want to know of it.
+
+    Endpoints are equal if `key` and content are: conditions, node, zone, target, hints.
+    `extra` (and the deprecatedTopology in it) is carried along and no part of that.
+
+    Args:
+        addresses: 1..100 addresses of one family; in canonical form if they are IPs.
+        conditions: What it can be used for.
+        hostname: Its DNS label; only endpoints of one hostname are interchangeable in DNS.
+        node_name: The Node it runs on.
+        zone: The zone it runs in.
+        target_ref: The object behind it.
+        hints: Who should use it.
+        extra: Fields of the stored object that are not modelled, by their JSON names; those
+            of its conditions and hints under these names.
+
+    Raises:
+        ModelError: An address is none, or a name holds control characters.
+    """
+
+    addresses: tuple[str, ...]
+    conditions: EndpointConditions
+    hostname: str | None
+    node_name: str | None
+    zone: str | None
+    target_ref: ObjectReference | None
+    hints: EndpointHints
+    extra: FrozenDict[str, Any] = attrs.field(repr=False)
+    key: EndpointKey = attrs.field(init=False, repr=False)
+    #: All content in one string, so that contents are compared in C. Hints stand last.
+    _state: str = attrs.field(init=False, repr=False)
+    _families: int = attrs.field(init=False, repr=False)
+
+    # Written by hand because this is the hot door: assigning the slots of an open twin and
+    # then closing it costs half of what the generated __init__ of a frozen class does.
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        conditions: EndpointConditions = _DEFAULT_CONDITIONS,
+        hostname: str | None = None,
+        node_name: str | None = None,
+        zone: str | None = None,
+        target_ref: ObjectReference | None = None,
+        hints: EndpointHints | None = None,
+        extra: Mapping[str, Any] = _EMPTY,
+    ) -> None:
+        if hints is None:
+            hints = NO_HINTS
+        if type(addresses) is not tuple:
+            addresses = _address_tuple(addresses)
+        if len(addresses) == 1:
+            joined = addresses[0]
+            families = _address_families(joined) if type(joined) is str else 0
+        else:
+            joined, families = _join_addresses(addresses)
+        if not families:
+            _refuse_addresses(addresses)
+        if target_ref is None:
+            key = f"{joined}\0{hostname or ''}\0\0"
+            state = f"{conditions._code}{node_name or ''}\0{zone or ''}\0\0\0\0\0{hints._code}"
+        else:
+            key = f"{joined}\0{hostname or ''}\0{target_ref.namespace}\0{target_ref.name}"
+            state = (
+                f"{conditions._code}{node_name or ''}\0{zone or ''}\0{target_ref.kind}\0"
+                f"{target_ref.uid}\0{target_ref.api_version}\0{target_ref.field_path}\0{hints._code}"
+            )
+        if key.count("\0") != 3 or state.count("\0") != 6:
+            raise ModelError("endpoint", "names must not hold NUL characters", key + state)
+        _assign(self, "__class__", _OpenEndpoint)
+        new: Any = self  # the same object, open while it has the twin's class
+        new.addresses = addresses
+        new.conditions = conditions
+        new.hostname = hostname
+        new.node_name = node_name
+        new.zone = zone
+        new.target_ref = target_ref
+        new.hints = hints
+        new.extra = extra if type(extra) is FrozenDict else FrozenDict(extra)
+        new.key = EndpointKey(key)
+        new._state = state
+        new._families = families
+        new.__class__ = Endpoint
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Endpoint:
+            return NotImplemented
+        return self.key == other.key and self._state == other._state
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def with_hints(self, hints: EndpointHints) -> Endpoint:
+        """Return this endpoint with other hints. Complexity: O(1)."""
+        return Endpoint(
+            self.addresses,
+            self.conditions,
+            self.hostname,
+            self.node_name,
+            self.zone,
+            self.target_ref,
+            hints,
+            self.extra,
+        )
+
+    def with_extra(self, extra: Mapping[str, Any]) -> Endpoint:
+        """Return this endpoint with other unmodelled fields. Complexity: O(1)."""
+        return Endpoint(
+            self.addresses,
+            self.conditions,
+            self.hostname,
+            self.node_name,
+            self.zone,
+            self.target_ref,
+            self.hints,
+            extra,
+        )
+
+
+class _OpenEndpoint:
+    """Endpoint while it is being made: the same slots, not yet frozen."""
+
+    __slots__ = Endpoint.__slots__  # type: ignore[attr-defined]
+
+
+def _address_tuple(addresses: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(addresses, str):
+        raise ModelError("addresses", "must be a list of addresses, not one string", addresses)
+    return tuple(addresses)
+
+
+def _join_addresses(addresses: tuple[str, ...]) -> tuple[str, int]:
+    if not 1 <= len(addresses) <= MAX_ADDRESSES_PER_ENDPOINT:
+        raise ModelError(
+            "addresses",
+            f"must be 1..{MAX_ADDRESSES_PER_ENDPOINT} addresses",
+            len(addresses),
+        )
+    families = _IPV4 | _IPV6 | _FQDN
+    for address in addresses:
+        families &= _address_families(address) if type(address) is str else 0
+    return (",".join(sorted(addresses)) if families else "", families)
+
+
+def _refuse_addresses(addresses: tuple[str, ...]) -> NoReturn:
+    for i, address in enumerate(addresses):
+        if not isinstance(address, str):
+            raise ModelError(f"addresses[{i}]", "must be a string", address)
+        if not _address_families(address):
+            raise ModelError(
+                f"addresses[{i}]", _address_advice(address) or "is not an address", address
+            )
+    raise ModelError("addresses", "must all be of one family", addresses)
+
+
+def _address_advice(address: str) -> str | None:
+    """What is wrong with an IP address that is spelled another way than the canonical one."""
+    try:
+        canonical = _canonical_ipv6(inet_pton(AF_INET6, address))
+    except (OSError, ValueError):
+        return None
+    return f"must be in canonical form ({canonical})"
+
+
+def canonical_ip(address: str) -> tuple[AddressType, str]:
+    """Return the family of an IP address and its canonical form.
+
+    IPv4 may have leading zeros, which count as decimal; an IPv4-mapped IPv6 address is IPv4.
+
+    Raises:
+        ModelError: It is not an IP address.
+
+    Source: k8s.io/utils/net ParseIPSloppy, by which Kubernetes reads the IPs of Pods.
+    """
+    try:
+        if ":" not in address:
+            if not _IPV4_SLOPPY.fullmatch(address):
+                raise ValueError
+            packed = inet_pton(AF_INET, ".".join(str(int(part)) for part in address.split(".")))
+            return AddressType.IPV4, inet_ntop(AF_INET, packed)
+        packed = inet_pton(AF_INET6, address)
+    except (OSError, ValueError):
+        raise ModelError("address", "is not an IP address", address) from None
+    if packed.startswith(_IPV4_MAPPED):
+        return AddressType.IPV4, inet_ntop(AF_INET, packed[12:])
+    return AddressType.IPV6, _canonical_ipv6(packed)
+
+
+_IPV4_SLOPPY: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){3}", re.ASCII)
+_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
+
+_key_of: Final[Callable[[Endpoint], EndpointKey]] = attrgetter("key")
+_state_of: Final[Callable[[Endpoint], str]] = attrgetter("_state")
+_families_of: Final[Callable[[Endpoint], int]] = attrgetter("_families")
+
+
+def _check_families(address_type: AddressType, endpoints: tuple[Endpoint, ...]) -> None:
+    """Every address must be of the slice's type. One pass in C, for there can be 100,000."""
+    bit = _FAMILY_BIT[address_type]
+    if all(map(bit.__and__, set(map(_families_of, endpoints)))):
+        return
+    for i, endpoint in enumerate(endpoints):
+        for j, address in enumerate(endpoint.addresses):
+            if not _address_families(address) & bit:
+                raise ModelError(
+                    f"endpoints[{i}].addresses[{j}]",
+                    f"is not a canonical {address_type} address"
+                    if address_type is not AddressType.FQDN
+                    else "is not a fully qualified domain name",
+                    address,
+                )
+
+
+def _endpoint_tuple(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    result = tuple(endpoints)
+    if not _ENDPOINT_TYPE.issuperset(map(type, result)):
+        odd: object = next(item for item in result if type(item) not in _ENDPOINT_TYPE)
+        raise ModelError("endpoints", "must be Endpoint values", odd)
+    return result
+
+
+_ENDPOINT_TYPE: Final[frozenset[type]] = frozenset((Endpoint,))
+
+
+# --- ports and groups -------------------------------------------------------------------------
+
+
+def _to_member(enum: type[_Enum], field: str, value: str) -> _Enum:
+    try:
+        return enum(value)
+    except ValueError:
+        raise ModelError(field, f"must be one of {', '.join(enum)}", value) from None
+
+
+def _to_protocol(value: str) -> Protocol:
+    return _to_member(Protocol, "protocol", value)
+
+
+def _to_address_type(value: str) -> AddressType:
+    return _to_member(AddressType, "address_type", value)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointPort:
+    """A port that every endpoint of a slice has.
+
+    Args:
+        port: 1..65535; None means all ports.
+        name: Unique in the slice; "" if there is only one.
+        protocol: TCP, UDP or SCTP.
+        app_protocol: What is spoken there, as `kubernetes.io/h2c`.
+    """
+
+    port: int | None
+    name: str = ""
+    protocol: Protocol = attrs.field(default=Protocol.TCP, converter=_to_protocol)
+    app_protocol: str | None = None
+    extra: FrozenDict[str, Any] = attrs.field(
+        default=_EMPTY, converter=_freeze_map, eq=False, repr=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        port = self.port
+        if port is not None and (type(port) is not int or not 1 <= port <= 65535):
+            raise ModelError("port", "must be 1..65535", port)
+        if not isinstance(self.name, str):
+            raise ModelError("name", "must be a string", self.name)
+
+    @property
+    def sort_key(self) -> tuple[str, str, int, str]:
+        """Canonical order: name, protocol, number, application protocol."""
+        return (self.name, self.protocol, self.port or 0, self.app_protocol or "")
+
+
+def _sorted_ports(ports: Iterable[EndpointPort]) -> tuple[EndpointPort, ...]:
+    result = tuple(ports)
+    return result if len(result) < 2 else tuple(sorted(result, key=lambda port: port.sort_key))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class GroupKey:
+    """What all endpoints of a slice share: the type of address, and the ports.
+
+    `ports` is put in canonical order, so that two spellings are one group.
+    """
+
+    address_type: AddressType = attrs.field(converter=_to_address_type)
+    ports: tuple[EndpointPort, ...] = attrs.field(default=(), converter=_sorted_ports)
+
+    @property
+    def sort_key(self) -> tuple[str, tuple[tuple[str, str, int, str], ...]]:
+        """Canonical order of groups: address type, then ports."""
+        return (self.address_type, tuple(port.sort_key for port in self.ports))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointGroup:
+    """The endpoints that are wanted for one address type and one set of ports.
+
+    An empty group without ports asks for one empty slice, the placeholder that tells consumers
+    that the Service exists and has no backends.
+
+    Args:
+        key: Address type and ports.
+        endpoints: Any number, in any order; each identity at most once (checked when they are
+            reconciled).
+
+    Raises:
+        ModelError: An address is not of the group's type.
+
+    Complexity: O(n) for n endpoints.
+    """
+
+    key: GroupKey
+    endpoints: tuple[Endpoint, ...] = attrs.field(default=(), converter=_endpoint_tuple)
+
+    def __attrs_post_init__(self) -> None:
+        _check_families(self.key.address_type, self.endpoints)
+
+
+# --- objects ----------------------------------------------------------------------------------
+
+
+@final
+@attrs.frozen(kw_only=True)
+class OwnerReference:
+    """Who owns an object; what the garbage collector goes by."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+    extra: FrozenDict[str, Any] = _extra_field()
+
+
+def _to_owners(values: Iterable[OwnerReference]) -> tuple[OwnerReference, ...]:
+    return tuple(values)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ObjectMeta:
+    """What every object of the API has.
+
+    `extra` holds finalizers, managedFields and whatever else the server stores, by JSON name.
+    """
+
+    namespace: str = ""
+    name: str = ""
+    generate_name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: FrozenDict[str, str] = _labels_field()
+    annotations: FrozenDict[str, str] = _labels_field()
+    owner_references: tuple[OwnerReference, ...] = attrs.field(default=(), converter=_to_owners)
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    extra: FrozenDict[str, Any] = _extra_field()
+
+
+def _to_ports(values: Iterable[EndpointPort]) -> tuple[EndpointPort, ...]:
+    return tuple(values)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointSlice:
+    """One stored object: a shard of a Service's endpoints.
+
+    Args:
+        metadata: Its name, labels, owner, version.
+        address_type: Type of all addresses; immutable.
+        ports: Ports of all endpoints, in the order in which they are stored.
+        endpoints: 0..1000 endpoints, in the order in which they are stored.
+        extra: Top-level fields that are not modelled, by their JSON names.
+
+    Raises:
+        ModelError: Too many endpoints, or an address that is not of `address_type`.
+    """
+
+    metadata: ObjectMeta
+    address_type: AddressType = attrs.field(converter=_to_address_type)
+    ports: tuple[EndpointPort, ...] = attrs.field(default=(), converter=_to_ports)
+    endpoints: tuple[Endpoint, ...] = attrs.field(default=(), converter=_endpoint_tuple)
+    extra: FrozenDict[str, Any] = _extra_field()
+    #: Which lists the stored object spells null (1 ports, 2 endpoints): an empty list comes
+    #: back from storage as null. Spelling, so no part of equality.
+    _nulls: int = attrs.field(default=0, eq=False, repr=False)
+    #: The endpoints' keys, in order: what a diff looks up, without touching the endpoints.
+    _keys: tuple[EndpointKey, ...] = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        endpoints = self.endpoints
+        if len(endpoints) > MAX_ENDPOINTS_PER_SLICE:
+            raise ModelError(
+                "endpoints",
+                f"must be at most {MAX_ENDPOINTS_PER_SLICE} endpoints",
+                len(endpoints),
+            )
+        _check_families(self.address_type, endpoints)
+        _assign(self, "_keys", tuple(map(_key_of, endpoints)))
+
+    @property
+    def name(self) -> str:
+        """Its name; "" until it is created."""
+        return self.metadata.name
+
+    @property
+    def group_key(self) -> GroupKey:
+        """The group that it belongs to: address type and ports in canonical order."""
+        return GroupKey(address_type=self.address_type, ports=self.ports)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class SliceTemplate:
+    """What every slice of one owner carries.
+
+    Args:
+        metadata: Namespace, generate_name, labels, annotations and owner references for new
+            slices. Labels, owners and annotations that a stored slice lacks or has otherwise
+            make it be written, but for two that only ride on writes made anyway: the
+            trigger-time annotation and the headless label. Annotations that the template does
+            not name are left alone; labels that it does not name are removed.
+    """
+
+    metadata: ObjectMeta
+
+
+def check_max_endpoints_per_slice(value: int) -> int:
+    """Return the capacity if the API allows it.
+
+    Raises:
+        ModelError: It is not 1..1000.
+    """
+    if type(value) is not int or not 1 <= value <= MAX_ENDPOINTS_PER_SLICE:
+        raise ModelError("max_endpoints_per_slice", f"must be 1..{MAX_ENDPOINTS_PER_SLICE}", value)
+    return value
+
+
+# --- core/v1, the sliver we read --------------------------------------------------------------
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServicePort:
+    """A port of a Service, and which port of the Pods it stands for.
+
+    `target_port` is a number, or the name of a container port; None means the same as `port`.
+    """
+
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    target_port: int | str | None = None
+    app_protocol: str | None = None
+
+
+def _to_service_ports(values: Iterable[ServicePort]) -> tuple[ServicePort, ...]:
+    return tuple(values)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Service:
+    """What of a Service decides its slices."""
+
+    metadata: ObjectMeta
+    selector: FrozenDict[str, str] = _labels_field()
+    ports: tuple[ServicePort, ...] = attrs.field(default=(), converter=_to_service_ports)
+    type: str = "ClusterIP"
+    cluster_ip: str = ""
+    ip_families: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
+    publish_not_ready_addresses: bool = False
+    traffic_distribution: str | None = None
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ContainerPort:
+    """A port that a container names."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+def _to_container_ports(values: Iterable[ContainerPort]) -> tuple[ContainerPort, ...]:
+    return tuple(values)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Pod:
+    """What of a Pod decides its endpoint.
+
+    `container_ports` are those of the containers, then those of the sidecars (init containers
+    with restartPolicy Always), in the order of the Pod: the first match of a name counts.
+    """
+
+    metadata: ObjectMeta
+    phase: str = ""
+    ready: bool = False
+    pod_ip: str = ""
+    pod_ips: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
+    node_name: str = ""
+    hostname: str = ""
+    subdomain: str = ""
+    container_ports: tuple[ContainerPort, ...] = attrs.field(
+        default=(), converter=_to_container_ports
+    )
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Node:
+    """What of a Node decides where an endpoint is."""
+
+    metadata: ObjectMeta
+
+    @property
+    def zone(self) -> str | None:
+        """Its zone, from the well-known label; None if it has none."""
+        return self.metadata.labels.get(LABEL_ZONE) or None

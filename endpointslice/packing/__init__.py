@@ -1,0 +1,20 @@
+"""Who sits where: one strategy a file, over one protocol.
+
+A strategy sees one group's [`Diff`][endpointslice.diff.Diff] and answers with a
+[`Packing`][endpointslice.packing.placement.Packing]. It knows nothing of labels, names, JSON or
+I/O.
+"""
+
+from endpointslice.packing.bounds import minimum_writes
+from endpointslice.packing.kubernetes import KubernetesPacking
+from endpointslice.packing.minimal import MinimalWrites
+from endpointslice.packing.placement import Packing, PackingStrategy, Placement
+
+__all__ = [
+    "KubernetesPacking",
+    "MinimalWrites",
+    "Packing",
+    "PackingStrategy",
+    "Placement",
+    "minimum_writes",
+]

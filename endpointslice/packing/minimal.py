@@ -1,0 +1,68 @@
+"""The fewest writes that any one plan can have."""
+
+from __future__ import annotations
+
+from typing import final
+
+import attrs
+
+from endpointslice.diff import Diff, DirtySlice
+from endpointslice.models import Endpoint
+from endpointslice.packing.placement import Packing, Placement, place_rest
+
+__all__ = ["MinimalWrites"]
+
+
+@final
+@attrs.frozen(kw_only=True)
+class MinimalWrites:
+    """Place one group's endpoints with the fewest writes: `minimum_writes` exactly.
+
+    Attributes:
+        merge: Lay the endpoints of the dirty slices out in as few of these as hold them. It
+            costs nothing, for a slice that is emptied is deleted with the write that it needed
+            anyway. Without it no endpoint moves, but for those that a slice over capacity has
+            to give away; the minimum then holds for each group by itself, for only emptied
+            slices can be recycled for another.
+
+    Dirty slices are filled fullest first; ties go to the lower name.
+
+    Complexity: O(n + s log s) for n endpoints in s dirty slices and s clean ones.
+    Source: first fit decreasing over bins that are paid for already.
+    """
+
+    merge: bool = True
+
+    def pack(self, diff: Diff) -> Packing:
+        """Place every endpoint of the dirty slices and every new one, each exactly once."""
+        capacity = diff.max_endpoints_per_slice
+        order = sorted(
+            diff.dirty, key=lambda item: (-min(len(item.endpoints), capacity), item.name)
+        )
+        survivors = order
+        if self.merge:
+            total = sum(len(item.endpoints) for item in order) + len(diff.new)
+            survivors = order[: -(-total // capacity)]
+        rest: list[Endpoint] = []
+        for item in order[len(survivors) :]:
+            rest.extend(item.endpoints)
+        for item in survivors:
+            rest.extend(item.endpoints[capacity:])
+        rest.extend(diff.new)
+        placements, taken = _fill(survivors, rest, capacity)
+        placements += [Placement(item.name) for item in order[len(survivors) :]]
+        return Packing((*placements, *place_rest(diff, rest[taken:])))
+
+
+def _fill(
+    slices: list[DirtySlice], rest: list[Endpoint], capacity: int
+) -> tuple[list[Placement], int]:
+    """Fill the room of slices that are written anyway, in order; how many found room."""
+    placements = []
+    taken = 0
+    for item in slices:
+        kept = item.endpoints[:capacity]
+        room = capacity - len(kept)
+        placements.append(Placement(item.name, kept, tuple(rest[taken : taken + room])))
+        taken = min(taken + room, len(rest))
+    return placements, taken

@@ -1,0 +1,273 @@
+"""Carry a plan out on values: apply it, and see after every prefix that it is safe."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias, assert_never
+
+import attrs
+
+from endpointslice.errors import ConflictError
+from endpointslice.models import (
+    LABEL_MANAGED_BY,
+    LABEL_SERVICE_NAME,
+    Endpoint,
+    EndpointGroup,
+    EndpointKey,
+    EndpointSlice,
+    GroupKey,
+)
+from endpointslice.plan.operations import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice
+
+__all__ = ["apply_plan", "check_plan"]
+
+
+def _label(stored: EndpointSlice) -> str:
+    return f"{stored.metadata.namespace}/{stored.metadata.name}"
+
+
+def _generated_names(plan: Plan, taken: set[str]) -> Iterator[str]:
+    """Names for created slices, as the server would make them but for the random part."""
+    for create in plan.creates:
+        prefix = create.after.metadata.generate_name
+        number = 0
+        while f"{prefix}{number:05d}" in taken:
+            number += 1
+        taken.add(f"{prefix}{number:05d}")
+        yield f"{prefix}{number:05d}"
+
+
+def apply_plan(
+    current: Iterable[EndpointSlice], plan: Plan, *, names: Iterator[str] | None = None
+) -> tuple[EndpointSlice, ...]:
+    """Return the slices that stand after a plan, as the API server would leave them.
+
+    Args:
+        current: The slices that stand now, in any order; those that the plan does not know stay.
+        plan: The plan.
+        names: Names for the slices that it creates, in order; by default generate_name and the
+            lowest free number of five digits.
+
+    Returns:
+        All slices, by namespace and name. Versions are as in the plan: only a server makes
+        new ones.
+
+    Raises:
+        ConflictError: A slice that the plan writes is not there, or not as it was, or a name
+            that it creates is taken.
+
+    Complexity: O(n log n) for n slices.
+    """
+    state = {(stored.metadata.namespace, stored.name): stored for stored in current}
+    if names is None:
+        names = _generated_names(plan, {name for _, name in state})
+    for operation in plan.operations:
+        match operation:
+            case CreateSlice(after=after):
+                name = after.metadata.name or next(names)
+                created = attrs.evolve(after, metadata=attrs.evolve(after.metadata, name=name))
+                place = (after.metadata.namespace, name)
+                if place in state:
+                    raise ConflictError(_label(created), "is there already")
+                state[place] = created
+            case UpdateSlice(before=before, after=after):
+                state[_standing(state, before)] = after
+            case DeleteSlice(before=before):
+                del state[_standing(state, before)]
+            case _ as unreachable:
+                assert_never(unreachable)
+    return tuple(state[place] for place in sorted(state))
+
+
+def _standing(
+    state: Mapping[tuple[str, str], EndpointSlice], before: EndpointSlice
+) -> tuple[str, str]:
+    place = (before.metadata.namespace, before.name)
+    stands = state.get(place)
+    if stands is None:
+        raise ConflictError(_label(before), "is not there")
+    if stands is not before and stands != before:
+        raise ConflictError(_label(before), "is not as it was when the plan was made")
+    return place
+
+
+# --- checking ---------------------------------------------------------------------------------
+
+#: One endpoint of one group: with other ports it is another backend to consumers.
+_Place: TypeAlias = tuple[GroupKey, EndpointKey]
+_Copies: TypeAlias = dict[_Place, list[Endpoint]]
+
+
+def check_plan(
+    plan: Plan,
+    *,
+    desired: Iterable[EndpointGroup],
+    current: Iterable[EndpointSlice],
+    max_endpoints_per_slice: int,
+) -> tuple[str, ...]:
+    """Check that a plan is complete, and safe after every prefix.
+
+    1. **No black hole**: what is there before and after is never in no slice.
+    2. **No invention**: every copy has its content of before or of after.
+    3. **Capacity**: no slice that is written exceeds it.
+    4. **Ownership**: no update changes a slice's manager, its address type, or its owner, nor
+       drops the resource version that it was planned against.
+    5. **Completeness**: afterwards each desired endpoint is there exactly once, as desired, and
+       nothing else is; a group that is wanted and empty, without ports, has its placeholder.
+
+    It trusts nothing that made the plan: it replays the operations on `current`.
+
+    Args:
+        plan: The plan.
+        desired: The groups that it was made for.
+        current: The slices that it was made for; whatever the plan does not name is foreign.
+        max_endpoints_per_slice: The capacity that it was made for.
+
+    Returns:
+        One sentence for each violation, in the order of the plan; () for a sound plan.
+
+    Complexity: O(n) for n endpoints in `current` and the plan.
+    """
+    wanted: dict[GroupKey, dict[EndpointKey, Endpoint]] = {}
+    for group in desired:
+        wanted.setdefault(group.key, {}).update((item.key, item) for item in group.endpoints)
+    ours, foreign = _divide(plan, current)
+    problems: list[str] = []
+    state = dict(ours)
+    for i, operation in enumerate(plan.operations):
+        problems += _misfits(operation, state, foreign, max_endpoints_per_slice)
+        _carry_out(operation, state, f"\0{i}")
+    after = _copies(state.values())
+    problems += _incomplete(wanted, after, state.values())
+    problems += _unsafe_prefixes(plan, _copies(ours.values()), after)
+    return tuple(problems)
+
+
+def _divide(
+    plan: Plan, current: Iterable[EndpointSlice]
+) -> tuple[dict[str, EndpointSlice], dict[str, EndpointSlice]]:
+    """The slices of the owner whose plan it is, and those of others."""
+
+    def owner(stored: EndpointSlice) -> tuple[str | None, ...]:
+        labels = stored.metadata.labels
+        return (labels.get(LABEL_MANAGED_BY), labels.get(LABEL_SERVICE_NAME))
+
+    named = [*plan.unchanged]
+    for operation in plan.operations:
+        named += [item for item in (operation.before, operation.after) if item is not None]
+    owners = set(map(owner, named))
+    ours: dict[str, EndpointSlice] = {}
+    foreign: dict[str, EndpointSlice] = {}
+    for stored in current:
+        (ours if owner(stored) in owners else foreign)[stored.name] = stored
+    return ours, foreign
+
+
+def _copies(slices: Iterable[EndpointSlice]) -> _Copies:
+    found: _Copies = {}
+    for stored in slices:
+        key = stored.group_key
+        for endpoint in stored.endpoints:
+            found.setdefault((key, endpoint.key), []).append(endpoint)
+    return found
+
+
+def _title(operation: Operation) -> str:
+    match operation:
+        case CreateSlice(after=after):
+            return f"create of {after.metadata.generate_name or after.name!r}"
+        case UpdateSlice(before=before):
+            return f"update of {before.name!r}"
+        case DeleteSlice(before=before):
+            return f"delete of {before.name!r}"
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _carry_out(operation: Operation, state: dict[str, EndpointSlice], new_name: str) -> None:
+    if operation.before is not None:
+        state.pop(operation.before.name, None)
+    if operation.after is not None:
+        state[operation.after.name or new_name] = operation.after
+
+
+def _misfits(
+    operation: Operation,
+    state: Mapping[str, EndpointSlice],
+    foreign: Mapping[str, EndpointSlice],
+    capacity: int,
+) -> Iterator[str]:
+    """What is wrong with one operation by itself."""
+    title = _title(operation)
+    before, after = operation.before, operation.after
+    if before is not None:
+        if before.name in foreign:
+            yield f"{title}: the slice belongs to another manager or Service"
+        elif state.get(before.name) != before:
+            yield f"{title}: the slice does not stand as the plan says"
+    if after is None:
+        return
+    if len(after.endpoints) > capacity:
+        yield f"{title}: holds {len(after.endpoints)} endpoints, more than {capacity}"
+    if before is None:
+        return
+    old, new = before.metadata, after.metadata
+    if (old.namespace, old.name) != (new.namespace, new.name):
+        yield f"{title}: becomes {new.namespace}/{new.name}"
+    if before.address_type is not after.address_type:
+        yield f"{title}: changes its address type to {after.address_type}"
+    if old.labels.get(LABEL_MANAGED_BY) != new.labels.get(LABEL_MANAGED_BY):
+        yield f"{title}: changes its manager to {new.labels.get(LABEL_MANAGED_BY)!r}"
+    uids = {owner.uid for owner in new.owner_references}
+    if not all(owner.uid in uids for owner in old.owner_references):
+        yield f"{title}: drops an owner"
+    added = uids - {owner.uid for owner in old.owner_references}
+    kinds = {(owner.kind, owner.api_version) for owner in old.owner_references}
+    if any(
+        owner.uid in added and (owner.kind, owner.api_version) in kinds
+        for owner in new.owner_references
+    ):
+        yield f"{title}: takes a slice of another owner of the same kind"
+    if old.resource_version != new.resource_version:
+        yield f"{title}: has resource version {new.resource_version!r}, not that of before"
+
+
+def _incomplete(
+    wanted: Mapping[GroupKey, Mapping[EndpointKey, Endpoint]],
+    after: _Copies,
+    slices: Iterable[EndpointSlice],
+) -> Iterator[str]:
+    """What is missing or too much when all is done."""
+    for group, endpoints in wanted.items():
+        for key, endpoint in endpoints.items():
+            found = after.get((group, key), [])
+            if len(found) != 1:
+                yield f"after the plan: {key!r} is there {len(found)} times"
+            elif found[0] != endpoint:
+                yield f"after the plan: {key!r} is not as desired"
+    for group, key in after:
+        if key not in wanted.get(group, {}):
+            yield f"after the plan: {key!r} is there, which nobody wants"
+    holders = Counter(stored.group_key for stored in slices)
+    for group, endpoints in wanted.items():
+        if not endpoints and not group.ports and not holders[group]:
+            yield f"after the plan: {group.address_type} has no placeholder"
+
+
+def _unsafe_prefixes(plan: Plan, before: _Copies, after: _Copies) -> Iterator[str]:
+    """What goes wrong between two operations."""
+    counts = {place: len(copies) for place, copies in before.items()}
+    for operation in plan.operations:
+        title = _title(operation)
+        gained = {} if operation.after is None else _copies([operation.after])
+        lost = {} if operation.before is None else _copies([operation.before])
+        for place, copies in gained.items():
+            counts[place] = counts.get(place, 0) + len(copies)
+            known = [*before.get(place, ()), *after.get(place, ())]
+            if any(endpoint not in known for endpoint in copies):
+                yield f"{title}: {place[1]!r} has content of neither before nor after"
+        for place, copies in lost.items():
+            counts[place] = counts.get(place, 0) - len(copies)
+            if counts[place] <= 0 and place in before and place in after:
+                yield f"{title}: {place[1]!r} is in no slice after it"

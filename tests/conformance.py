@@ -1,0 +1,235 @@
+"""Hold the library to recorded answers of the reference, case by case.
+
+    python tests/conformance.py KIND FILE.jsonl.gz
+
+runs every case of a file of gzipped JSON lines, prints a line for each that fails (its name and
+the first difference), and closes with "N passed, M failed". Exit status 0 only if none failed.
+
+A case is {"name", "input", "expected", "varies"}. `varies` names what differs between runs of
+the reference, which is left out of `expected`. Kinds:
+
+- reconcile: the counts of writes, then, for every group, the sizes of its slices and its
+  endpoints in full, the metadata of what is written, and the Pods left out.
+- size: the bytes of a slice as protobuf and as JSON.
+
+Departures from the reference that are ours on purpose:
+
+- an update carries resourceVersion;
+- order is canonical. So where one endpoint stands in two slices, the reference keeps the copy of
+  the slice that happens to be listed first, and we the one that costs no write, whatever the
+  order. In such a group the sizes may differ by which copy stays; the number of slices, their
+  sum and the counts of writes may not.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from endpointslice import (
+    CreateSlice,
+    EndpointSlice,
+    FrozenDict,
+    KubernetesPacking,
+    PackingStrategy,
+    ServicePlan,
+    SkipReason,
+    UpdateSlice,
+    apply_plan,
+    decode_node,
+    decode_pod,
+    decode_service,
+    decode_slice,
+    encode_slice,
+    json_size,
+    protobuf_size,
+    reconcile_service,
+)
+
+_LABELS_OF_THE_LISTER: Final = {
+    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+}
+#: What decides whether the answers agree; anything else in a case is context.
+Case = Mapping[str, Any]
+
+
+def read_cases(path: str | Path) -> Iterator[Case]:
+    """Yield the cases of a file of gzipped JSON lines."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def existing_slices(given: Mapping[str, Any]) -> list[Any]:
+    """Decode the slices that the reference was handed.
+
+    Its controller lists slices by label, in the Service's namespace, so those that a recording
+    hands over without these marks are given them here.
+    """
+    service = given["service"]["metadata"]
+    found = []
+    for manifest in given["existing"] or ():
+        meta = dict(manifest["metadata"])
+        meta["labels"] = {
+            **(meta.get("labels") or {}),
+            **_LABELS_OF_THE_LISTER,
+            "kubernetes.io/service-name": service["name"],
+        }
+        meta.setdefault("namespace", service.get("namespace", ""))
+        found.append(decode_slice({**manifest, "metadata": meta}))
+    return found
+
+
+def plan_case(given: Mapping[str, Any], strategy: PackingStrategy) -> ServicePlan:
+    """Plan one `reconcile` case. Its Pods are those that the selector has chosen already."""
+    service = attrs.evolve(decode_service(given["service"]), selector=FrozenDict())
+    return reconcile_service(
+        service,
+        map(decode_pod, given["pods"] or ()),
+        map(decode_node, given["nodes"] or ()),
+        existing_slices(given),
+        strategy=strategy,
+        max_endpoints_per_slice=given["maxEndpointsPerSlice"],
+        trigger_time=given.get("now"),
+    )
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _group_name(manifest: Mapping[str, Any]) -> str:
+    ports = sorted(map(_canonical, manifest["ports"] or ()))
+    return f"{manifest['addressType']} [{', '.join(ports)}]"
+
+
+def _recorded_name(text: str) -> str:
+    kind, _, ports = text.partition(" ")
+    return _group_name({"addressType": kind, "ports": json.loads(ports)})
+
+
+def groups_of(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The sizes of each group's slices, and its endpoints, both sorted."""
+    groups: dict[str, dict[str, Any]] = {}
+    for manifest in manifests:
+        group = groups.setdefault(_group_name(manifest), {"sizes": [], "endpoints": []})
+        group["sizes"].append(len(manifest["endpoints"] or ()))
+        group["endpoints"] += map(_canonical, manifest["endpoints"] or ())
+    return {
+        name: {part: sorted(values) for part, values in group.items()}
+        for name, group in groups.items()
+    }
+
+
+def expected_groups(case: Case) -> dict[str, dict[str, Any]]:
+    """The recorded groups, in the form of `groups_of`."""
+    return {
+        _recorded_name(name): {
+            part: sorted(map(_canonical, values) if part == "endpoints" else values)
+            for part, values in group.items()
+        }
+        for name, group in case["expected"].get("groups", {}).items()
+    }
+
+
+def groups_with_duplicates(slices: list[EndpointSlice]) -> set[str]:
+    """The groups in which an endpoint stands more than once."""
+    seen: set[tuple[str, str]] = set()
+    doubled = set()
+    for stored in slices:
+        name = _group_name(encode_slice(stored))
+        for endpoint in stored.endpoints:
+            if (name, endpoint.key) in seen:
+                doubled.add(name)
+            seen.add((name, endpoint.key))
+    return doubled
+
+
+def _difference(what: str, expected: object, found: object) -> Iterator[str]:
+    if expected != found:
+        yield f"{what}: expected {expected}, found {found}"
+
+
+def check_reconcile(case: Case) -> Iterator[str]:
+    """Yield what differs from the reference in one `reconcile` case."""
+    given, expected = case["input"], case["expected"]
+    result = plan_case(given, KubernetesPacking())
+    plan = result.plan
+    if "counts" in expected:
+        counts = {
+            "creates": len(plan.creates),
+            "updates": len(plan.updates),
+            "deletes": len(plan.deletes),
+        }
+        yield from _difference("counts", expected["counts"], counts)
+    after = [encode_slice(stored) for stored in apply_plan(existing_slices(given), plan)]
+    found = groups_of(after)
+    if "groups" in expected:
+        wanted = expected_groups(case)
+        doubled = groups_with_duplicates(existing_slices(given))
+        yield from _difference("groups", sorted(wanted), sorted(found))
+        for name in sorted(wanted.keys() & found.keys()):
+            expect, have = wanted[name], found[name]
+            yield from _difference(f"endpoints of {name}", expect["endpoints"], have["endpoints"])
+            sizes = [expect["sizes"], have["sizes"]]
+            if name in doubled:
+                sizes = [[len(values), sum(values)] for values in sizes]
+            yield from _difference(f"sizes of {name}", *sizes)
+    recorded = expected.get("written_metadata")
+    if recorded is not None:
+        written: list[CreateSlice | UpdateSlice] = [*plan.creates, *plan.updates]
+        for operation in written:
+            meta = encode_slice(operation.after)["metadata"]
+            for part in ("annotations", "labels", "ownerReferences"):
+                yield from _difference(part, recorded.get(part), meta.get(part))
+            if operation.before is None:
+                part = "generateName"
+                yield from _difference(part, recorded.get(part), meta.get(part))
+    if "error" in expected:
+        left_out = {pod.name for pod in result.skipped if pod.reason is SkipReason.NODE_NOT_FOUND}
+        named = set(re.findall(r"skipping Pod (\S+) for Service", expected["error"]))
+        yield from _difference("error", sorted(named), sorted(left_out))
+
+
+def check_size(case: Case) -> Iterator[str]:
+    """Yield what differs from the reference in one `size` case."""
+    stored = decode_slice(case["input"])
+    yield from _difference("proto", case["expected"]["proto"], protobuf_size(stored))
+    yield from _difference("json", case["expected"]["json"], json_size(stored))
+
+
+CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
+    "reconcile": check_reconcile,
+    "size": check_size,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line."""
+    if len(arguments) != 2 or arguments[0] not in CHECKS:
+        print(f"usage: conformance.py {'|'.join(CHECKS)} FILE.jsonl.gz", file=sys.stderr)
+        return 2
+    check = CHECKS[arguments[0]]
+    passed = failed = 0
+    for case in read_cases(arguments[1]):
+        try:
+            difference = next(check(case), None)
+        except Exception as error:  # a crash is a failed case, not the end of the run
+            difference = f"{type(error).__name__}: {error}"
+        if difference is None:
+            passed += 1
+        else:
+            failed += 1
+            print(f"{case['name']}: {difference}")
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
