@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final, final
+from zlib import crc32
 
 import attrs
 
@@ -28,7 +29,9 @@ class KubernetesPacking:
 
     Like the reference it never splits a slice that is over capacity (the maximum was lowered),
     and takes slices in which only hints change for unchanged ones. Where the reference's order
-    is that of a Go map, ours is by name and key. At most one write more than the minimum: the
+    is that of a Go map, slices come by name here, and new endpoints in an order that is as
+    arbitrary but always the same: sorted, neighbours in name or address would share slices,
+    and the baseline would be better or worse than the reference is. At most one write more than the minimum: the
     reference deletes an emptied slice though endpoints are left that would fit it.
 
     Complexity: O(n + s log s) for n endpoints in s dirty slices and s clean ones.
@@ -56,7 +59,7 @@ class KubernetesPacking:
             else:
                 placements[item.name] = Placement(item.name)
         rest.extend(diff.new)
-        rest.sort(key=lambda endpoint: endpoint.key)
+        rest.sort(key=_arbitrary)
         changed.sort(key=lambda item: (-len(item.endpoints), item.name))
         taken = 0
         for item in changed:
@@ -77,6 +80,14 @@ class KubernetesPacking:
                 kept = diff.open(target.name) if stays is None else stays.kept
                 placements[target.name] = Placement(target.name, kept, added)
         return Packing(tuple(placements.values()))
+
+
+def _arbitrary(endpoint: Endpoint) -> tuple[int, str]:
+    return (crc32(endpoint.key.encode(), _ANY_START), endpoint.key)
+
+
+#: Where the checksum starts: any number will do, and must then never change.
+_ANY_START: Final = 7919
 
 
 def _was_emptied(item: DirtySlice) -> bool:
