@@ -41,6 +41,7 @@ from endpointslice.manifests import (
     decode_slice,
     encode_plan,
     encode_slice,
+    is_known_kind,
     iter_objects,
 )
 from endpointslice.models import (
@@ -175,6 +176,7 @@ __all__ = [
     "explain_plan",
     "group_endpoints",
     "hint_policy",
+    "is_known_kind",
     "iter_objects",
     "json_size",
     "minimum_writes",

@@ -20,6 +20,7 @@ from endpointslice.models import (
     LABEL_HEADLESS,
     LABEL_MANAGED_BY,
     LABEL_SERVICE_NAME,
+    AddressType,
     Endpoint,
     EndpointGroup,
     EndpointKey,
@@ -114,6 +115,8 @@ class Diff:
         desired_count: How many endpoints are desired, new ones among them.
         needs_placeholder: The group is wanted though it is empty, and has no clean slice: one
             slice must exist afterwards.
+        recyclable: So many creates cost nothing, for slices of other groups that must be
+            written and can be spared are recycled for them.
     """
 
     key: GroupKey
@@ -124,11 +127,18 @@ class Diff:
     desired_count: int
     needs_placeholder: bool
     _stored: Mapping[str, EndpointSlice] = attrs.field(repr=False, eq=False)
+    recyclable: int = 0
 
     @property
     def is_empty(self) -> bool:
         """Nothing to do: no slice is dirty, no endpoint new, no placeholder missing."""
         return not (self.dirty or self.new or self.needs_placeholder)
+
+    @property
+    def slices_needed(self) -> int:
+        """How many slices hold all that no clean slice holds."""
+        endpoints = sum(len(item.endpoints) for item in self.dirty) + len(self.new)
+        return max(-(-endpoints // self.max_endpoints_per_slice), int(self.needs_placeholder))
 
     def open(self, name: str) -> tuple[Endpoint, ...]:
         """Return the endpoints of a clean slice that the strategy has decided to write."""
@@ -159,7 +169,12 @@ class StateDiff:
 
 
 def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
-    """Slices of another namespace, Service or manager do not exist for us."""
+    """Slices of another namespace, Service or manager do not exist for us, nor do dying ones.
+
+    Source: k8s.io/kubernetes endpointslice_controller.go, dropEndpointSlicesPendingDeletion.
+    """
+    if meta.deletion_timestamp is not None:
+        return False
     if meta.namespace and meta.namespace != template.namespace:
         return False
     return all(
@@ -169,14 +184,13 @@ def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
 
 
 def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
-    """It has an owner of our owner's kind, and that is not our owner."""
-    for ours in template.owner_references:
-        uids = [
-            theirs.uid
-            for theirs in meta.owner_references
-            if (theirs.kind, theirs.api_version) == (ours.kind, ours.api_version)
-        ]
-        if uids and ours.uid not in uids:
+    """It has owners of our owners' kind, and none of them is ours."""
+    for kind in {(ours.kind, ours.api_version) for ours in template.owner_references}:
+        ours, theirs = (
+            {owner.uid for owner in owners if (owner.kind, owner.api_version) == kind}
+            for owners in (template.owner_references, meta.owner_references)
+        )
+        if theirs and ours.isdisjoint(theirs):
             return True
     return False
 
@@ -364,7 +378,7 @@ def _resolve_duplicates(
     Where two copies are both in slices that are clean otherwise, one of these must be written.
     Choosing the fewest is vertex cover; this takes the slice with most such conflicts first.
     """
-    homes: dict[EndpointKey, list[int]] = {}
+    homes: dict[EndpointKey, dict[int, bool]] = {}  # where it is, and whether as wanted
     is_dirty = []
     for i, stored in enumerate(slices):
         dirty = bool(_metadata_reasons(stored.metadata, template.metadata))
@@ -373,26 +387,27 @@ def _resolve_duplicates(
             want = wanted.get(endpoint.key)
             dirty = dirty or want is None or want != endpoint
             if want is not None:
-                homes.setdefault(endpoint.key, []).append(i)
+                homes.setdefault(endpoint.key, {}).setdefault(i, want == endpoint)
         is_dirty.append(dirty or len(stored.endpoints) > capacity)
     shared = {key: copies for key, copies in homes.items() if len(copies) > 1}
 
-    while True:
-        conflicts = dict.fromkeys(range(len(slices)), 0)
-        for copies in shared.values():
-            holders = sorted({i for i in copies if not is_dirty[i]})
-            for i in holders if len(holders) > 1 else ():
-                conflicts[i] += 1
-        worst = max(conflicts, key=lambda i: (conflicts[i], i))
-        if not conflicts[worst]:
-            break
+    rivals = {key: {i for i in copies if not is_dirty[i]} for key, copies in shared.items()}
+    conflicts: dict[int, set[EndpointKey]] = {i: set() for i in range(len(slices))}
+    for key, holders in rivals.items():
+        for i in holders if len(holders) > 1 else ():
+            conflicts[i].add(key)
+    while any(conflicts.values()):
+        worst = max(conflicts, key=lambda i: (len(conflicts[i]), i))
         is_dirty[worst] = True
+        for key in conflicts.pop(worst):
+            rivals[key].remove(worst)
+            if len(rivals[key]) == 1:
+                conflicts[min(rivals[key])].discard(key)
 
-    def keeper(key: EndpointKey, copies: Sequence[int]) -> int:
-        equal = [i for i in copies if wanted[key] in slices[i].endpoints]
-        return min(copies, key=lambda i: (is_dirty[i], i not in equal, i))
+    def keeper(copies: Mapping[int, bool]) -> int:
+        return min(copies, key=lambda i: (is_dirty[i], not copies[i], i))
 
-    owner = {key: keeper(key, copies) for key, copies in shared.items()}
+    owner = {key: keeper(copies) for key, copies in shared.items()}
     clean: list[EndpointSlice] = []
     touched: list[_Touched] = []
     for i, stored in enumerate(slices):
@@ -436,7 +451,7 @@ def diff_state(
 
     Raises:
         DuplicateEndpointError: Two desired endpoints of one group share a key.
-        ModelError: The capacity is not 1..1000, or two slices have one name.
+        ModelError: The capacity is not 1..1000, or a slice has no name, or that of another.
 
     Complexity: O(n log n) at most, O(n) if little is new, for n endpoints.
     """
@@ -451,6 +466,8 @@ def diff_state(
     for stored in current:
         if not _is_visible(stored.metadata, template.metadata):
             continue
+        if not stored.name:
+            raise ModelError("current", "must hold slices that have a name", stored)
         if stored.name in names:
             raise ModelError("current", "must not hold two slices of one name", stored.name)
         names.add(stored.name)
@@ -475,7 +492,9 @@ def diff_state(
         for key in sorted({**wanted, **slices}, key=lambda key: key.sort_key)
     }
     return StateDiff(
-        tuple(_adopt(diffs)), tuple(sorted(stale, key=lambda stored: stored.name)), template
+        tuple(_share_spare(_adopt(diffs))),
+        tuple(sorted(stale, key=lambda stored: stored.name)),
+        template,
     )
 
 
@@ -530,6 +549,18 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
         new = left[diff.key].values() if diff.key in left else diff.new
         result.append(attrs.evolve(diff, dirty=tuple(dirty), new=tuple(new), stored=stays))
     return result
+
+
+def _share_spare(diffs: Sequence[Diff]) -> Iterable[Diff]:
+    """Tell groups that need more slices how many the others can spare, first come first served."""
+    spare = dict.fromkeys(AddressType, 0)
+    for diff in diffs:
+        spare[diff.key.address_type] += max(0, len(diff.dirty) - diff.slices_needed)
+    for diff in diffs:
+        kind = diff.key.address_type
+        gets = min(spare[kind], max(0, diff.slices_needed - len(diff.dirty)))
+        spare[kind] -= gets
+        yield attrs.evolve(diff, recyclable=gets) if gets else diff
 
 
 def _metadata_reasons_of(item: DirtySlice) -> list[Reason]:

@@ -32,7 +32,7 @@ class EndpointSliceError(Exception):
         return type(self) is type(other) and self.args == other.args
 
     def __hash__(self) -> int:
-        return hash((type(self), repr(self.args)))
+        return hash((type(self), str(self.args[0])))
 
 
 def _shown(value: object) -> str:

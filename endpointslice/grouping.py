@@ -34,7 +34,6 @@ from endpointslice.models import (
     ObjectReference,
     OwnerReference,
     Pod,
-    Protocol,
     Service,
     ServicePort,
     SliceTemplate,
@@ -112,10 +111,12 @@ def address_types(service: Service) -> tuple[AddressType, ...]:
     """Return the address types that a Service's slices have, IPv4 first.
 
     They are its ipFamilies. An object of before dual stack has none: then the family of its
-    clusterIP, or both if it is headless.
+    clusterIP, or both if it is headless. An ExternalName Service is a name and has none.
 
     Source: k8s.io/endpointslice utils.go, getAddressTypesForService.
     """
+    if service.type == "ExternalName":
+        return ()
     found = tuple(kind for kind in _IP_TYPES if str(kind) in service.ip_families)
     if found:
         return found
@@ -153,7 +154,7 @@ def _endpoint_port(
     return EndpointPort(
         port=number,
         name=service_port.name,
-        protocol=Protocol(service_port.protocol),
+        protocol=service_port.protocol,
         app_protocol=service_port.app_protocol,
     )
 

@@ -152,6 +152,7 @@ class Protocol(StrEnum):
 # --- addresses --------------------------------------------------------------------------------
 
 _IPV4, _IPV6, _FQDN = 1, 2, 4
+_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _FAMILY_BIT: Final = {AddressType.IPV4: _IPV4, AddressType.IPV6: _IPV6, AddressType.FQDN: _FQDN}
 #: RFC 1123 subdomain, at most 253 characters; the API allows one trailing dot.
 _SUBDOMAIN: Final = re.compile(
@@ -159,15 +160,18 @@ _SUBDOMAIN: Final = re.compile(
 )
 
 
-def _address_families(address: str) -> int:
+def _address_families(address: object) -> int:
     """Which address types accept this spelling, as a bit mask; 0 for none.
 
     IPs count in canonical form only: one address, one spelling, one identity.
     """
+    if not isinstance(address, str):
+        return 0
     try:
         if ":" in address:
             packed = inet_pton(AF_INET6, address)
-            return _IPV6 if _canonical_ipv6(packed) == address else 0
+            is_canonical = _canonical_ipv6(packed) == address
+            return _IPV6 if is_canonical and not packed.startswith(_IPV4_MAPPED) else 0
         inet_pton(AF_INET, address)
     except (OSError, ValueError):
         return _FQDN if _SUBDOMAIN.fullmatch(address.removesuffix(".")) else 0
@@ -378,7 +382,7 @@ class Endpoint:
             addresses = _address_tuple(addresses)
         if len(addresses) == 1:
             joined = addresses[0]
-            families = _address_families(joined) if type(joined) is str else 0
+            families = _address_families(joined)
         else:
             joined, families = _join_addresses(addresses)
         if not families:
@@ -465,7 +469,7 @@ def _join_addresses(addresses: tuple[str, ...]) -> tuple[str, int]:
         )
     families = _IPV4 | _IPV6 | _FQDN
     for address in addresses:
-        families &= _address_families(address) if type(address) is str else 0
+        families &= _address_families(address)
     return (",".join(sorted(addresses)) if families else "", families)
 
 
@@ -483,9 +487,12 @@ def _refuse_addresses(addresses: tuple[str, ...]) -> NoReturn:
 def _address_advice(address: str) -> str | None:
     """What is wrong with an IP address that is spelled another way than the canonical one."""
     try:
-        canonical = _canonical_ipv6(inet_pton(AF_INET6, address))
+        packed = inet_pton(AF_INET6, address)
     except (OSError, ValueError):
         return None
+    if packed.startswith(_IPV4_MAPPED):
+        return f"must not be an IPv4-mapped IPv6 address (say {inet_ntop(AF_INET, packed[12:])})"
+    canonical = _canonical_ipv6(packed)
     return f"must be in canonical form ({canonical})"
 
 
@@ -514,7 +521,6 @@ def canonical_ip(address: str) -> tuple[AddressType, str]:
 
 
 _IPV4_SLOPPY: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){3}", re.ASCII)
-_IPV4_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 _key_of: Final[Callable[[Endpoint], EndpointKey]] = attrgetter("key")
 _state_of: Final[Callable[[Endpoint], str]] = attrgetter("_state")
@@ -552,11 +558,20 @@ _ENDPOINT_TYPE: Final[frozenset[type]] = frozenset((Endpoint,))
 # --- ports and groups -------------------------------------------------------------------------
 
 
+def _check_port(field: str, port: object) -> None:
+    if type(port) is not int or not 1 <= port <= 65535:
+        raise ModelError(field, "must be 1..65535", port)
+
+
 def _to_member(enum: type[_Enum], field: str, value: str) -> _Enum:
     try:
         return enum(value)
     except ValueError:
         raise ModelError(field, f"must be one of {', '.join(enum)}", value) from None
+
+
+def _to_optional(value: str | None) -> str | None:
+    return value or None
 
 
 def _to_protocol(value: str) -> Protocol:
@@ -582,15 +597,14 @@ class EndpointPort:
     port: int | None
     name: str = ""
     protocol: Protocol = attrs.field(default=Protocol.TCP, converter=_to_protocol)
-    app_protocol: str | None = None
+    app_protocol: str | None = attrs.field(default=None, converter=_to_optional)
     extra: FrozenDict[str, Any] = attrs.field(
         default=_EMPTY, converter=_freeze_map, eq=False, repr=False
     )
 
     def __attrs_post_init__(self) -> None:
-        port = self.port
-        if port is not None and (type(port) is not int or not 1 <= port <= 65535):
-            raise ModelError("port", "must be 1..65535", port)
+        if self.port is not None:
+            _check_port("port", self.port)
         if not isinstance(self.name, str):
             raise ModelError("name", "must be a string", self.name)
 
@@ -784,9 +798,14 @@ class ServicePort:
 
     port: int
     name: str = ""
-    protocol: str = "TCP"
+    protocol: Protocol = attrs.field(default=Protocol.TCP, converter=_to_protocol)
     target_port: int | str | None = None
-    app_protocol: str | None = None
+    app_protocol: str | None = attrs.field(default=None, converter=_to_optional)
+
+    def __attrs_post_init__(self) -> None:
+        _check_port("port", self.port)
+        if self.target_port is not None and not isinstance(self.target_port, str):
+            _check_port("target_port", self.target_port)
 
 
 def _to_service_ports(values: Iterable[ServicePort]) -> tuple[ServicePort, ...]:

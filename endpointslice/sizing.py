@@ -40,7 +40,8 @@ def _varint(value: int) -> int:
 
 
 def _utf8(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+    # A lone surrogate is three bytes, as is the replacement character that Go writes for it.
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
 
 def _block(size: int) -> int:
@@ -333,7 +334,7 @@ def _endpoint_json(endpoint: Endpoint) -> int:
     )
     if endpoint.target_ref is not None:
         members.append(("targetRef", _reference_json(endpoint.target_ref)))
-    if endpoint.hints or endpoint.hints._stated:
+    if endpoint.hints or endpoint.hints._stated or extra.get("hints"):
         members.append(("hints", _hints_json(endpoint.hints, extra.get("hints") or {})))
     members += [
         (name, _json_value(value))

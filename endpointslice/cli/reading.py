@@ -26,6 +26,7 @@ from endpointslice import (
     decode_pod,
     decode_service,
     decode_slice,
+    is_known_kind,
     iter_objects,
 )
 
@@ -260,12 +261,13 @@ class _Reader:
 
     def add(self, where: str, document: object) -> None:
         """Read all objects of a document."""
-        try:
-            for path, manifest in iter_objects(document):
+        for path, manifest in iter_objects(document):
+            if isinstance(manifest, ManifestError):
+                foreign = not path
+                problem = Problem(source=where, message=str(manifest), is_foreign=foreign)
+                self.problems.append(problem)
+            else:
                 self._add_object(where, path, manifest)
-        except ManifestError as error:
-            foreign = not isinstance(document, (dict, list))
-            self.problems.append(Problem(source=where, message=str(error), is_foreign=foreign))
 
     def _add_object(self, where: str, path: str, manifest: Mapping[str, Any]) -> None:
         kind = manifest.get("kind")
@@ -287,10 +289,7 @@ class _Reader:
         self._keep(kind, model, source)
 
     def _is_wanted(self, kind: str, manifest: Mapping[str, Any]) -> bool:
-        """Knative has a Service too, and Longhorn a Node: in API groups of their own."""
-        version = manifest.get("apiVersion")
-        grouped = isinstance(version, str) and "/" in version
-        return kind in self.kinds and (kind == "EndpointSlice" or not grouped)
+        return kind in self.kinds and is_known_kind(manifest)
 
     def _keep(self, kind: str, model: _Model, source: str) -> None:
         meta = model.metadata

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from endpointslice.diff import Diff, StateDiff
-from endpointslice.models import AddressType
+from endpointslice.diff import StateDiff
 
 __all__ = ["minimum_writes"]
 
@@ -25,18 +24,8 @@ def minimum_writes(state: StateDiff) -> int:
 
     Complexity: O(s) for s dirty slices.
     """
-    missing = dict.fromkeys(AddressType, 0)
-    spare = dict.fromkeys(AddressType, 0)
-    for diff in state.groups:
-        surplus = len(diff.dirty) - _slices_needed(diff)
-        missing[diff.key.address_type] += max(0, -surplus)
-        spare[diff.key.address_type] += max(0, surplus)
     dirty = sum(len(diff.dirty) for diff in state.groups)
-    created = sum(max(0, missing[kind] - spare[kind]) for kind in AddressType)
+    created = sum(
+        max(0, diff.slices_needed - len(diff.dirty)) - diff.recyclable for diff in state.groups
+    )
     return len(state.stale) + dirty + created
-
-
-def _slices_needed(diff: Diff) -> int:
-    """How many slices hold all that no clean slice holds."""
-    endpoints = sum(len(item.endpoints) for item in diff.dirty) + len(diff.new)
-    return max(-(-endpoints // diff.max_endpoints_per_slice), int(diff.needs_placeholder))

@@ -31,8 +31,10 @@ class KubernetesPacking:
     and takes slices in which only hints change for unchanged ones. Where the reference's order
     is that of a Go map, slices come by name here, and new endpoints in an order that is as
     arbitrary but always the same: sorted, neighbours in name or address would share slices,
-    and the baseline would be better or worse than the reference is. At most one write more than the minimum: the
-    reference deletes an emptied slice though endpoints are left that would fit it.
+    and the baseline would be better or worse than the reference is.
+
+    At most one write more than the minimum of each group: the reference deletes an emptied
+    slice though endpoints are left that would fit it.
 
     Complexity: O(n + s log s) for n endpoints in s dirty slices and s clean ones.
     Source: k8s.io/endpointslice reconciler.go, reconcileByPortMapping.

@@ -71,7 +71,8 @@ def place_rest(diff: Diff, rest: Sequence[Endpoint]) -> list[Placement]:
     """Place endpoints that no dirty slice has room for, with the fewest writes.
 
     Full slices are created; what is left, less than a slice, goes to the clean slice that it
-    fills best, or else to a new one.
+    fills best, or else to a new one. Where slices of other groups are recycled, new ones cost
+    nothing.
 
     Complexity: O(r + s) for r endpoints and s clean slices.
     """
@@ -82,7 +83,8 @@ def place_rest(diff: Diff, rest: Sequence[Endpoint]) -> list[Placement]:
     ]
     last = tuple(rest[whole:])
     if last:
-        target = best_fit(diff.clean, len(last), capacity)
+        is_free = len(placements) < diff.recyclable
+        target = None if is_free else best_fit(diff.clean, len(last), capacity)
         if target is None:
             placements.append(Placement("", (), last))
         else:

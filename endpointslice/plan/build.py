@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 
 import attrs
 
 from endpointslice.diff import Diff, Reason, StateDiff, sorted_reasons
+from endpointslice.errors import ModelError
 from endpointslice.models import (
     ANNOTATION_TRIGGER_TIME,
     AddressType,
@@ -38,12 +39,15 @@ class _Write:
         stored: The slice that is written; None for a create.
         placement: What it holds afterwards.
         reasons: Why it is written, so far.
+        held: Identities whose one copy that counts is in the slice now: they stay in their
+            group if no strategy moves them. Not those of a slice adopted from another group.
     """
 
     diff: Diff
     stored: EndpointSlice | None
     placement: Placement
-    reasons: list[Reason]
+    reasons: set[Reason]
+    held: frozenset[EndpointKey] = frozenset()
 
     @property
     def name(self) -> str:
@@ -55,6 +59,10 @@ class _Write:
             return ()
         stays = {endpoint.key for endpoint in self.placement.endpoints}
         return [key for key in self.stored._keys if key not in stays]
+
+    def gives(self) -> bool:
+        """Whether an endpoint moves from it to another slice of its group."""
+        return not self.held.isdisjoint(self.lost())
 
 
 @attrs.define
@@ -114,26 +122,30 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
     for placement in placements:
         name = placement.name
         if not name:
-            draft.creates.append(_Write(diff, None, placement, [Reason.ENDPOINTS_ADDED]))
+            draft.creates.append(_Write(diff, None, placement, {Reason.ENDPOINTS_ADDED}))
             continue
         stored = diff.stored(name)
         item = dirty.get(name)
-        write = _Write(diff, stored, placement, [] if item is None else list(item.reasons))
-        if item is not None and item.adopted:
+        write = _Write(diff, stored, placement, set(() if item is None else item.reasons))
+        if item is None:
+            write.held = frozenset(stored._keys)
+        elif item.adopted:
             draft.has_moves = True
+        else:
+            write.held = frozenset(endpoint.key for endpoint in item.endpoints)
         if placement.added:
-            write.reasons.append(Reason.ENDPOINTS_ADDED)
+            write.reasons.add(Reason.ENDPOINTS_ADDED)
         if placement.kept or placement.added:
             draft.updates.append(write)
         elif needs_placeholder:
             needs_placeholder = False
-            write.reasons.append(Reason.PLACEHOLDER)
+            write.reasons.add(Reason.PLACEHOLDER)
             draft.updates.append(write)
         else:
-            write.reasons.append(Reason.EMPTY)
+            write.reasons.add(Reason.EMPTY)
             draft.deletes.append(write)
     if needs_placeholder:
-        draft.creates.append(_Write(diff, None, Placement(""), [Reason.PLACEHOLDER]))
+        draft.creates.append(_Write(diff, None, Placement(""), {Reason.PLACEHOLDER}))
     if sum(len(placement.added) for placement in placements) > len(diff.new):
         draft.has_moves = True
 
@@ -141,23 +153,41 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
 def _recycle(draft: _Draft) -> None:
     """Let slices that would be deleted be what would be created: one write instead of two.
 
-    Pairs are made in order, within an address type, which can never change.
+    Pairs are made in order, within an address type, which can never change. A slice whose
+    endpoints move away must be written late, one that endpoints move into early: no slice is
+    both, lest the moves of a group come full circle.
     """
     free: dict[AddressType, list[_Write]] = {}
     for write in draft.deletes:
         free.setdefault(write.diff.key.address_type, []).append(write)
+    takers: dict[int, bool] = {}
+    if free and draft.has_moves:
+        for write in draft.creates:
+            new = {endpoint.key for endpoint in write.diff.new}
+            takers[id(write)] = any(item.key not in new for item in write.placement.added)
+    early_groups = {write.diff.key for write in draft.creates if takers.get(id(write))}
     creates: list[_Write] = []
     recycled: set[int] = set()
     for write in draft.creates:
-        candidates = free.get(write.diff.key.address_type)
-        if not candidates:
+        candidates = free.get(write.diff.key.address_type, [])
+        donor = next(
+            (
+                candidate
+                for candidate in candidates
+                if not takers.get(id(write))
+                or candidate.diff.key not in early_groups
+                or not candidate.gives()
+            ),
+            None,
+        )
+        if donor is None:
             creates.append(write)
             continue
-        donor = candidates.pop(0)
+        candidates.remove(donor)
         recycled.add(id(donor))
         placement = attrs.evolve(write.placement, name=donor.name)
-        reasons = [*write.reasons, Reason.RECYCLED]
-        draft.updates.append(_Write(write.diff, donor.stored, placement, reasons))
+        reasons = (write.reasons | donor.reasons | {Reason.RECYCLED}) - {Reason.EMPTY}
+        draft.updates.append(_Write(write.diff, donor.stored, placement, reasons, donor.held))
         draft.has_moves = True
     draft.creates = creates
     draft.deletes = [write for write in draft.deletes if id(write) not in recycled]
@@ -170,47 +200,66 @@ def _order_by_moves(draft: _Draft) -> list[_Write]:
 
     Ties go by group and name. Within a group moves make no cycle. Between groups they can,
     where endpoints change ports crosswise; an endpoint with other ports is another endpoint to
-    consumers, so such a cycle is cut at its first slice.
+    consumers, so such a cycle is cut: at the first slice that no move within a group holds back.
     """
     arrivals: dict[tuple[AddressType, EndpointKey], list[_Write]] = {}
     for write in (*draft.creates, *draft.updates):
         kind = write.diff.key.address_type
-        for endpoint in write.placement.added:
-            arrivals.setdefault((kind, endpoint.key), []).append(write)
+        incoming = write.placement.added
         if write.stored is not None and write.stored.group_key != write.diff.key:
-            for endpoint in write.placement.kept:
-                arrivals.setdefault((kind, endpoint.key), []).append(write)
+            incoming = write.placement.endpoints
+        for endpoint in incoming:
+            arrivals.setdefault((kind, endpoint.key), []).append(write)
     position = {id(write): i for i, write in enumerate(draft.updates)}
-    waiting_for: list[set[int]] = [set() for _ in draft.updates]
-    releases: list[list[int]] = [[] for _ in draft.updates]
+    # For each update those that must come first, and whether for a move within its group.
+    waits: list[dict[int, bool]] = [{} for _ in draft.updates]
     for write in (*draft.updates, *draft.deletes):
         assert write.stored is not None
-        kind = write.stored.address_type
         before = write.stored.group_key
+        source = position.get(id(write))
         for key in write.lost():
-            for receiver in arrivals.get((kind, key), ()):
-                if receiver.diff.key == before:
-                    receiver.reasons.append(Reason.ENDPOINTS_MOVED_IN)
-                    write.reasons.append(Reason.ENDPOINTS_MOVED_OUT)
-                source, target = position.get(id(write)), position.get(id(receiver))
-                if source is not None and target is not None and target not in waiting_for[source]:
-                    waiting_for[source].add(target)
-                    releases[target].append(source)
-    blocked = [len(found) for found in waiting_for]
+            for receiver in arrivals.get((before.address_type, key), ()):
+                within = receiver.diff.key == before and key in write.held
+                if within:
+                    receiver.reasons.add(Reason.ENDPOINTS_MOVED_IN)
+                    write.reasons.add(Reason.ENDPOINTS_MOVED_OUT)
+                target = position.get(id(receiver))
+                if source is not None and target is not None:
+                    waits[source][target] = waits[source].get(target, False) or within
+    return [draft.updates[i] for i in _topological_order(waits)]
+
+
+def _topological_order(waits: Sequence[Mapping[int, bool]]) -> list[int]:
+    """Order numbers after those that they wait for, the lowest first; break waits that are False.
+
+    Raises:
+        ModelError: Waits that are True make a cycle.
+    """
+    released_by: list[list[int]] = [[] for _ in waits]
+    for i, found in enumerate(waits):
+        for j in found:
+            released_by[j].append(i)
+    blocked = [len(found) for found in waits]
+    bound = [sum(found.values()) for found in waits]
     ready = [i for i, count in enumerate(blocked) if not count]
-    heapify(ready)
-    left = set(range(len(blocked)))
-    order: list[_Write] = []
+    left = set(range(len(waits)))
+    order: list[int] = []
     while left:
-        i = heappop(ready) if ready else min(left)
+        if not ready:
+            loose = [i for i in left if not bound[i]]
+            if not loose:
+                raise ModelError("packing", "must not move endpoints in a cycle")
+            ready.append(min(loose))
+        i = heappop(ready)
         if i not in left:
             continue
         left.remove(i)
-        order.append(draft.updates[i])
-        for released in releases[i]:
-            blocked[released] -= 1
-            if not blocked[released]:
-                heappush(ready, released)
+        order.append(i)
+        for j in released_by[i]:
+            blocked[j] -= 1
+            bound[j] -= waits[j][i]
+            if not blocked[j]:
+                heappush(ready, j)
     return order
 
 
@@ -228,7 +277,13 @@ def _unchanged(state: StateDiff, written: set[str]) -> tuple[EndpointSlice, ...]
 
 def _new_slice(write: _Write, template: ObjectMeta) -> EndpointSlice:
     return EndpointSlice(
-        metadata=template,
+        metadata=ObjectMeta(
+            namespace=template.namespace,
+            generate_name=template.generate_name,
+            labels=template.labels,
+            annotations=template.annotations,
+            owner_references=template.owner_references,
+        ),
         address_type=write.diff.key.address_type,
         ports=write.diff.key.ports,
         endpoints=write.placement.endpoints,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import TypeAlias, assert_never
 
 import attrs
 
-from endpointslice.errors import ConflictError
+from endpointslice.errors import ConflictError, ModelError
 from endpointslice.models import (
     LABEL_MANAGED_BY,
     LABEL_SERVICE_NAME,
@@ -56,6 +56,7 @@ def apply_plan(
     Raises:
         ConflictError: A slice that the plan writes is not there, or not as it was, or a name
             that it creates is taken.
+        ModelError: `names` has too few.
 
     Complexity: O(n log n) for n slices.
     """
@@ -65,7 +66,9 @@ def apply_plan(
     for operation in plan.operations:
         match operation:
             case CreateSlice(after=after):
-                name = after.metadata.name or next(names)
+                name = after.metadata.name or next(names, "")
+                if not name:
+                    raise ModelError("names", "must have one for each slice that is created")
                 created = attrs.evolve(after, metadata=attrs.evolve(after.metadata, name=name))
                 place = (after.metadata.namespace, name)
                 if place in state:
@@ -146,21 +149,25 @@ def check_plan(
 
 def _divide(
     plan: Plan, current: Iterable[EndpointSlice]
-) -> tuple[dict[str, EndpointSlice], dict[str, EndpointSlice]]:
-    """The slices of the owner whose plan it is, and those of others."""
+) -> tuple[dict[str, EndpointSlice], set[tuple[str, str]]]:
+    """The slices of the owner whose plan it is, and the places of those of others."""
 
     def owner(stored: EndpointSlice) -> tuple[str | None, ...]:
         labels = stored.metadata.labels
-        return (labels.get(LABEL_MANAGED_BY), labels.get(LABEL_SERVICE_NAME))
+        label = labels.get(LABEL_SERVICE_NAME)
+        return (stored.metadata.namespace, label, labels.get(LABEL_MANAGED_BY))
 
     named = [*plan.unchanged]
     for operation in plan.operations:
         named += [item for item in (operation.before, operation.after) if item is not None]
     owners = set(map(owner, named))
     ours: dict[str, EndpointSlice] = {}
-    foreign: dict[str, EndpointSlice] = {}
+    foreign: set[tuple[str, str]] = set()
     for stored in current:
-        (ours if owner(stored) in owners else foreign)[stored.name] = stored
+        if owner(stored) in owners:
+            ours[stored.name] = stored
+        else:
+            foreign.add((stored.metadata.namespace, stored.name))
     return ours, foreign
 
 
@@ -195,14 +202,14 @@ def _carry_out(operation: Operation, state: dict[str, EndpointSlice], new_name: 
 def _misfits(
     operation: Operation,
     state: Mapping[str, EndpointSlice],
-    foreign: Mapping[str, EndpointSlice],
+    foreign: Set[tuple[str, str]],
     capacity: int,
 ) -> Iterator[str]:
     """What is wrong with one operation by itself."""
     title = _title(operation)
     before, after = operation.before, operation.after
     if before is not None:
-        if before.name in foreign:
+        if (before.metadata.namespace, before.name) in foreign:
             yield f"{title}: the slice belongs to another manager or Service"
         elif state.get(before.name) != before:
             yield f"{title}: the slice does not stand as the plan says"

@@ -61,7 +61,7 @@ def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
     Returns:
         One explanation for each operation, in the plan's order; endpoints in stored order.
 
-    Complexity: O(n) for n endpoints in written slices.
+    Complexity: O(n) for n endpoints.
     """
     homes: dict[tuple[GroupKey, EndpointKey], str] = {}
     for operation in plan.operations:
@@ -69,7 +69,7 @@ def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
             key = operation.before.group_key
             for name in operation.before._keys:
                 homes.setdefault((key, name), operation.before.name)
-    after = _contents(operation.after for operation in plan.operations)
+    after = _contents((*plan.unchanged, *(operation.after for operation in plan.operations)))
     return tuple(_explained(operation, homes, after) for operation in plan.operations)
 
 

@@ -1,0 +1,144 @@
+"""Many objects at once: lists of all kinds, in any mix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, final
+
+import attrs
+
+from endpointslice.errors import ManifestError
+from endpointslice.manifests.core import decode_node, decode_pod, decode_service
+from endpointslice.manifests.slices import decode_slice
+from endpointslice.models import EndpointSlice, FrozenDict, Node, Pod, Service
+
+__all__ = ["DecodedObjects", "decode_objects", "is_known_kind", "iter_objects"]
+
+
+def iter_objects(
+    document: object, path: str = ""
+) -> Iterator[tuple[str, Mapping[str, Any] | ManifestError]]:
+    """Yield the objects of a document: itself, or the items of a List of any kind, in order.
+
+    A list as kubectl prints it (`List`), as the API server does (`PodList`), and a bare JSON
+    array are all taken apart, at any depth. Items of a typed list get its kind and version,
+    which the server leaves out of them.
+
+    Args:
+        document: What a JSON or YAML loader gave.
+        path: Where the document stands, for the paths that are yielded.
+
+    Yields:
+        The path of each object, as `items[4]`, and the object; or what is wrong, where something
+        is no object. The others do not suffer.
+    """
+    if isinstance(document, (list, tuple)):
+        for i, item in enumerate(document):
+            yield from iter_objects(item, f"{path}[{i}]")
+        return
+    if not isinstance(document, Mapping):
+        yield path, ManifestError(path, "must be an object", document)
+        return
+    kind = document.get("kind")
+    items = document.get("items")
+    if not (isinstance(kind, str) and kind.endswith("List")) and not isinstance(items, list):
+        yield path, document
+        return
+    below = f"{path}.items".lstrip(".")
+    if items is not None and not isinstance(items, (list, tuple)):
+        yield below, ManifestError(below, "must be a list", items)
+        return
+    defaults: dict[str, Any] = {}
+    if isinstance(kind, str) and kind != "List":
+        defaults = {"kind": kind.removesuffix("List"), "apiVersion": document.get("apiVersion")}
+    for i, item in enumerate(items or ()):
+        whole = {**defaults, **item} if defaults and isinstance(item, Mapping) else item
+        yield from iter_objects(whole, f"{below}[{i}]")
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DecodedObjects:
+    """What `decode_objects` found, each in the order of the input.
+
+    Attributes:
+        problems: Objects that are not what they say, as errors; the others do not suffer.
+        ignored: How many objects of other kinds there were, by kind.
+    """
+
+    services: tuple[Service, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    slices: tuple[EndpointSlice, ...] = ()
+    problems: tuple[ManifestError, ...] = ()
+    ignored: FrozenDict[str, int] = attrs.field(default=FrozenDict(), repr=False)
+
+
+#: The API group of a kind, where it has one.
+_GROUPS: Final = {"EndpointSlice": "discovery.k8s.io"}
+
+_DECODERS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]]] = {
+    "Service": ("services", decode_service),
+    "Pod": ("pods", decode_pod),
+    "Node": ("nodes", decode_node),
+    "EndpointSlice": ("slices", decode_slice),
+}
+
+
+def is_known_kind(manifest: Mapping[str, Any]) -> bool:
+    """Whether it is a Service, Pod, Node or EndpointSlice of Kubernetes itself.
+
+    Knative has a Service too, and Longhorn a Node, in API groups of their own.
+    """
+    kind, version = manifest.get("kind"), manifest.get("apiVersion")
+    group = version.rpartition("/")[0] if isinstance(version, str) else ""
+    return kind in _DECODERS and group in ("", _GROUPS.get(str(kind), ""))
+
+
+def decode_objects(documents: Iterable[object]) -> DecodedObjects:
+    """Read Services, Pods, Nodes and EndpointSlices out of any mix of lists and objects.
+
+    Args:
+        documents: What a JSON or YAML loader gave, any number.
+
+    Returns:
+        The models by kind, and what could not be read. Objects of other kinds are counted.
+
+    Complexity: O(n) for n objects and endpoints.
+    """
+    found: dict[str, list[Any]] = {name: [] for name, _ in _DECODERS.values()}
+    problems: list[ManifestError] = []
+    ignored: dict[str, int] = {}
+    for document in documents:
+        for path, manifest in iter_objects(document):
+            if isinstance(manifest, ManifestError):
+                problems.append(manifest)
+                continue
+            kind = manifest.get("kind")
+            if not isinstance(kind, str) or not kind:
+                problems.append(ManifestError(path, "has no kind", kind))
+            elif not is_known_kind(manifest):
+                ignored[kind] = ignored.get(kind, 0) + 1
+            else:
+                name, decode = _DECODERS[kind]
+                try:
+                    found[name].append(decode(manifest))
+                except ManifestError as error:
+                    problems.append(error.within(_described(path, kind, manifest)))
+    return DecodedObjects(
+        **{name: tuple(models) for name, models in found.items()},
+        problems=tuple(problems),
+        ignored=FrozenDict(sorted(ignored.items())),
+    )
+
+
+def _described(path: str, kind: str, manifest: Mapping[str, Any]) -> str:
+    """Name an object by what people know it by, and by where it stands."""
+    meta = manifest.get("metadata")
+    name = ""
+    if isinstance(meta, Mapping):
+        name = "/".join(
+            str(meta[part]) for part in ("namespace", "name") if isinstance(meta.get(part), str)
+        )
+    label = f"{kind} {name}".rstrip()
+    return f"{path} ({label})" if path else f"({label})"

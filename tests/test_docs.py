@@ -1,0 +1,254 @@
+"""What the documentation says is so: its code runs, its output is today's, its tables are whole.
+
+Blocks of code are told apart by their language:
+
+- `python` is run, all blocks of a page in one namespace. If "It prints:" and a `text` block
+  follow, that is what it must print.
+- `py` needs what is not here, a cluster for instance; it is compiled only.
+- `console`: each command `$ endpointslice ...` is run, and must print what stands below it, where
+  `...` stands for anything; `$ echo $?` shows its exit status. Other commands are not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from endpointslice import HintFallbackReason, SkipReason
+from endpointslice.diff import Reason
+
+ROOT: Final = Path(__file__).parent.parent
+DOCS: Final = ROOT / "docs"
+#: What people read and write: the pages that mkdocs builds, and the files at the top.
+PAGES: Final = {
+    str(page.relative_to(ROOT)): page.read_text(encoding="utf-8")
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+}
+_FENCE: Final = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+_LINK: Final = re.compile(r"(?<!\!)\[[^\]\n]*(?:\n[^\]\n]*)?\]\((?P<target>[^)\s]+)\)")
+_MAIN_COMMAND: Final = re.compile(r"(?:.*&& )?(?:\.venv/bin/)?endpointslice (?P<arguments>[^|>]*)")
+
+
+@attrs.frozen
+class Block:
+    """A fenced block of a page, and whether it is what the block before it prints."""
+
+    language: str
+    body: str
+    line: int
+    is_output: bool
+
+
+def blocks(page: str) -> Iterator[Block]:
+    text = PAGES[page]
+    for match in _FENCE.finditer(text):
+        indent = len(match["indent"])
+        body = "".join(line[indent:] or "\n" for line in match["body"].splitlines(keepends=True))
+        before = text[: match.start()]
+        said = before.rstrip().rpartition("\n")[2]
+        yield Block(match["language"], body, before.count("\n") + 1, said.endswith("It prints:"))
+
+
+def pages_with(language: str) -> list[str]:
+    return [page for page in PAGES if any(item.language == language for item in blocks(page))]
+
+
+def assert_prints(want: str, got: str, where: str) -> None:
+    flags = ELLIPSIS | NORMALIZE_WHITESPACE
+    if not OutputChecker().check_output(want, got, flags):
+        pytest.fail(f"{where} promises\n{want}\nbut it is\n{got}", pytrace=False)
+
+
+# --- code -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", pages_with("python"))
+def test_python_on_a_page_runs_and_prints_what_it_says(
+    page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    namespace: dict[str, Any] = {"__name__": "docs"}
+    printed = ""
+    for block in blocks(page):
+        where = f"{page}:{block.line}"
+        if block.language == "python":
+            # Line numbers of tracebacks are those of the page.
+            code = compile("\n" * block.line + block.body, str(ROOT / page), "exec")
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(code, namespace)
+            printed = output.getvalue()
+        elif block.is_output:
+            assert_prints(block.body, printed, where)
+            printed = ""
+
+
+@pytest.mark.parametrize("page", pages_with("py"))
+def test_python_that_needs_a_cluster_compiles(page: str) -> None:
+    for block in blocks(page):
+        if block.language == "py":
+            compile("\n" * block.line + block.body, str(ROOT / page), "exec")
+
+
+def commands(body: str) -> Iterator[tuple[str, str]]:
+    """The commands of a console block, each with the output that stands below it."""
+    joined = body.replace("\\\n", " ")
+    for part in re.split(r"^\$ ", joined, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield re.sub(r"\s+", " ", command.partition(" #")[0]).strip(), output
+
+
+def run_command_line(arguments: str) -> subprocess.CompletedProcess[str]:
+    words: list[str] = []
+    for word in shlex.split(arguments):
+        found = (
+            sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(word)) if "*" in word else []
+        )
+        words += found or [word]
+    return subprocess.run(
+        [sys.executable, "-m", "endpointslice", *words],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("page", pages_with("console"))
+def test_commands_on_a_page_print_what_it_says(page: str) -> None:
+    status: int | None = None
+    for block in blocks(page):
+        for command, output in commands(block.body) if block.language == "console" else ():
+            where = f"{page}:{block.line}: {command}"
+            match = _MAIN_COMMAND.fullmatch(command)
+            if command == "echo $?":
+                assert status is not None, where
+                assert_prints(output, f"{status}\n", where)
+            elif match is not None:
+                done = run_command_line(match["arguments"])
+                status = done.returncode
+                # As on a terminal, where errors and advice stand with the rest.
+                assert_prints(output, done.stdout + done.stderr, where) if output.strip() else None
+            else:
+                status = None
+
+
+def test_the_main_job_of_the_readme_is_checked() -> None:
+    matches = [
+        match["arguments"]
+        for block in blocks("README.md")
+        if block.language == "console"
+        for command, output in commands(block.body)
+        if (match := _MAIN_COMMAND.fullmatch(command)) and output.strip()
+    ]
+    assert any(arguments.startswith("plan ") for arguments in matches)
+
+
+# --- tables and pictures ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("heading", "enum"),
+    [
+        ("| Reason |", Reason),
+        ("| Skipped because |", SkipReason),
+        ("| Hints |", HintFallbackReason),
+    ],
+)
+def test_a_table_of_reasons_lists_every_reason_in_order(heading: str, enum: type[StrEnum]) -> None:
+    page = PAGES["docs/how-to/read-a-plan.md"]
+    _, found, rest = page.partition(f"\n{heading}")
+    assert found, heading
+    table = rest.partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == [
+        str(member) for member in enum
+    ]
+
+
+def test_the_picture_of_the_floors_is_the_contract_of_the_linter() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    (picture,) = (
+        block.body
+        for block in blocks("docs/explanation/architecture.md")
+        if block.body.startswith(f"{contract['layers'][0]}\n")
+    )
+    assert picture.splitlines() == contract["layers"]
+
+
+def test_the_reference_of_the_command_line_has_every_option() -> None:
+    from endpointslice.cli.commands import cli
+
+    page = PAGES["docs/reference/command-line.md"]
+    for name, command in cli.commands.items():
+        _, found, section = page.partition(f"## `endpointslice {name} FILE...`\n")
+        assert found, name
+        section = section.partition("\n## ")[0]
+        for parameter in command.params:
+            for option in parameter.opts:
+                assert option == "files" or f"`{option}" in section, f"{name} {option}"
+
+
+@pytest.mark.parametrize("arguments", ["plan", "inspect"])
+def test_the_reference_of_the_command_line_has_every_field(arguments: str) -> None:
+    page = PAGES["docs/reference/command-line.md"]
+    done = run_command_line(f"{arguments} docs/examples/web-rolling/*.json -o json")
+    section = page.partition(f"## `endpointslice {arguments} FILE...`\n")[2].partition("\n## ")[0]
+    for name in fields_of(json.loads(done.stdout)):
+        assert re.search(rf"`(?:services\[\])?[\w\[\].]*\b{name}(?:\[\])?`", section), name
+
+
+def fields_of(data: object) -> Iterator[str]:
+    """The names of all fields of an answer; objects and maps are not looked into."""
+    if isinstance(data, list):
+        for item in data:
+            yield from fields_of(item)
+    elif isinstance(data, dict):
+        for name, value in data.items():
+            yield name
+            if name not in ("object", "leftAlone"):
+                yield from fields_of(value)
+
+
+# --- links ------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ +(.+)$", _FENCE.sub("", text), flags=re.MULTILINE)
+    return {
+        re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title.lower()).strip()) for title in headings
+    }
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    text = _FENCE.sub("", PAGES[page])
+    for match in _LINK.finditer(text):
+        target, _, anchor = match["target"].partition("#")
+        if re.match(r"[a-z]+:", target):
+            continue
+        file = ((ROOT / page).parent / target).resolve() if target else ROOT / page
+        assert file.exists(), match["target"]
+        name = str(file.relative_to(ROOT))
+        if anchor and name in PAGES and not name.startswith("docs/reference/"):
+            assert anchor in anchors(PAGES[name]), match["target"]
