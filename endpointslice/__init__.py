@@ -7,6 +7,7 @@ Pods) or `reconcile` (any source of endpoints), write with `encode_slice` what t
 from endpointslice.cost import (
     Cost,
 )
+from endpointslice.diff import Reason
 from endpointslice.errors import (
     ConflictError,
     DuplicateEndpointError,
@@ -156,6 +157,7 @@ __all__ = [
     "PreferSameNode",
     "PreferSameZone",
     "Protocol",
+    "Reason",
     "Service",
     "ServicePlan",
     "ServicePort",

@@ -79,7 +79,7 @@ class DirtySlice:
         name: Its name.
         endpoints: What stays in it unless a strategy moves it, with its new content, in stored
             order.
-        changed: How many of these change content.
+        changed: The identities of those that change content.
         reasons: Why it must be written.
         adopted: It belonged to a group that is no longer wanted and holds endpoints that this
             group wants, as when a Service's targetPort changes.
@@ -87,7 +87,7 @@ class DirtySlice:
 
     name: str
     endpoints: tuple[Endpoint, ...]
-    changed: int
+    changed: frozenset[EndpointKey]
     reasons: tuple[Reason, ...]
     adopted: bool = False
 
@@ -95,10 +95,17 @@ class DirtySlice:
 @final
 @attrs.frozen
 class CleanSlice:
-    """All that a strategy may know of a slice that need not be written."""
+    """All that a strategy may know of a slice that need not be written.
+
+    Attributes:
+        name: Its name.
+        count: How many endpoints it has.
+        volatile: How many of these are sure to change again.
+    """
 
     name: str
     count: int
+    volatile: int = 0
 
 
 @final
@@ -262,7 +269,7 @@ class _Touched:
     def freeze(self, wanted: Mapping[EndpointKey, Endpoint], capacity: int) -> DirtySlice:
         reasons = self.reasons
         kept: list[Endpoint] = []
-        changed = 0
+        changed: list[EndpointKey] = []
         hints_only = True
         if any(self.found):
             for found, stored in zip(self.found, self.stored.endpoints, strict=True):
@@ -272,7 +279,7 @@ class _Touched:
                     kept.append(stored)
                     continue
                 kept.append(_updated(found, stored))
-                changed += 1
+                changed.append(found.key)
                 hints_only = hints_only and _differs_in_hints_only(found, stored)
         if changed:
             reasons.append(Reason.HINTS_CHANGED if hints_only else Reason.ENDPOINTS_CHANGED)
@@ -280,7 +287,9 @@ class _Touched:
             reasons.extend(self._losses(wanted))
         if len(kept) > capacity:
             reasons.append(Reason.OVER_CAPACITY)
-        return DirtySlice(self.stored.name, tuple(kept), changed, sorted_reasons(reasons))
+        return DirtySlice(
+            self.stored.name, tuple(kept), frozenset(changed), sorted_reasons(reasons)
+        )
 
     def _losses(self, wanted: Mapping[EndpointKey, Endpoint]) -> Iterable[Reason]:
         for found, key in zip(self.found, self.stored._keys, strict=True):
@@ -534,7 +543,11 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
             if len(kept) > heir.max_endpoints_per_slice:
                 reasons.append(Reason.OVER_CAPACITY)
             heir_slice = DirtySlice(
-                item.name, kept, len(kept), sorted_reasons(reasons), adopted=True
+                item.name,
+                kept,
+                frozenset(map(_key_of, kept)),
+                sorted_reasons(reasons),
+                adopted=True,
             )
             adopted.setdefault(heir.key, []).append((heir_slice, stored))
             given.add(item.name)

@@ -119,10 +119,15 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
     dirty = {item.name: item for item in diff.dirty}
     placements = sorted(packing.placements, key=lambda item: item.name)
     needs_placeholder = diff.needs_placeholder
+    has_moves = sum(len(placement.added) for placement in placements) > len(diff.new)
+    draft.has_moves = draft.has_moves or has_moves
+    new = {endpoint.key for endpoint in diff.new} if has_moves else frozenset[EndpointKey]()
     for placement in placements:
         name = placement.name
+        is_added = not has_moves or any(item.key in new for item in placement.added)
         if not name:
-            draft.creates.append(_Write(diff, None, placement, {Reason.ENDPOINTS_ADDED}))
+            reasons = {Reason.ENDPOINTS_ADDED} if is_added else set()
+            draft.creates.append(_Write(diff, None, placement, reasons))
             continue
         stored = diff.stored(name)
         item = dirty.get(name)
@@ -133,7 +138,7 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
             draft.has_moves = True
         else:
             write.held = frozenset(endpoint.key for endpoint in item.endpoints)
-        if placement.added:
+        if placement.added and is_added:
             write.reasons.add(Reason.ENDPOINTS_ADDED)
         if placement.kept or placement.added:
             draft.updates.append(write)
@@ -146,8 +151,6 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
             draft.deletes.append(write)
     if needs_placeholder:
         draft.creates.append(_Write(diff, None, Placement(""), {Reason.PLACEHOLDER}))
-    if sum(len(placement.added) for placement in placements) > len(diff.new):
-        draft.has_moves = True
 
 
 def _recycle(draft: _Draft) -> None:

@@ -27,7 +27,7 @@ class Explanation:
         reasons: Why, in the order of `Reason`.
         added: Endpoints of the group that were in no slice of it before.
         removed: Endpoints that are in no slice of their group afterwards.
-        changed: Endpoints whose content changes, before and after.
+        changed: Endpoints whose content changes, before and after; those that move in too.
         moved_in: Endpoints that come from another slice of the group, and its name.
         moved_out: Endpoints that go to another slice of the group.
     """
@@ -42,6 +42,8 @@ class Explanation:
     moved_out: tuple[Endpoint, ...] = ()
 
 
+#: Where an endpoint of a group was, and how it was.
+_Homes: TypeAlias = Mapping[tuple[GroupKey, EndpointKey], tuple[str, Endpoint]]
 _Contents: TypeAlias = dict[tuple[GroupKey, EndpointKey], Endpoint]
 
 
@@ -63,19 +65,17 @@ def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
 
     Complexity: O(n) for n endpoints.
     """
-    homes: dict[tuple[GroupKey, EndpointKey], str] = {}
+    homes: dict[tuple[GroupKey, EndpointKey], tuple[str, Endpoint]] = {}
     for operation in plan.operations:
         if operation.before is not None:
             key = operation.before.group_key
-            for name in operation.before._keys:
-                homes.setdefault((key, name), operation.before.name)
+            for endpoint in operation.before.endpoints:
+                homes.setdefault((key, endpoint.key), (operation.before.name, endpoint))
     after = _contents((*plan.unchanged, *(operation.after for operation in plan.operations)))
     return tuple(_explained(operation, homes, after) for operation in plan.operations)
 
 
-def _explained(
-    operation: Operation, homes: Mapping[tuple[GroupKey, EndpointKey], str], after: _Contents
-) -> Explanation:
+def _explained(operation: Operation, homes: _Homes, after: _Contents) -> Explanation:
     before_slice, after_slice = operation.before, operation.after
     key = (operation.after or operation.before).group_key
     old: dict[EndpointKey, Endpoint] = {}
@@ -88,13 +88,13 @@ def _explained(
     same_group = old_key == key
     for endpoint in new:
         was = old.get(endpoint.key) if same_group else None
-        if was is not None:
-            if was != endpoint:
-                changed.append((was, endpoint))
-        elif (key, endpoint.key) in homes:
-            moved_in.append((endpoint, homes[key, endpoint.key]))
-        else:
+        if was is None and (key, endpoint.key) in homes:
+            home, was = homes[key, endpoint.key]
+            moved_in.append((endpoint, home))
+        if was is None:
             added.append(endpoint)
+        elif was != endpoint:
+            changed.append((was, endpoint))
     stays = {endpoint.key for endpoint in new} if same_group else frozenset[EndpointKey]()
     lost = [endpoint for name, endpoint in old.items() if name not in stays]
     return Explanation(
