@@ -7,10 +7,11 @@ over capacity. All others are **clean**. Desired endpoints that are in no slice 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from itertools import repeat
-from typing import final
+from itertools import chain, compress, count, repeat
+from operator import is_not, not_
+from typing import TypeAlias, final
 
 import attrs
 
@@ -28,11 +29,24 @@ from endpointslice.models import (
     GroupKey,
     ObjectMeta,
     SliceTemplate,
+    _key_of,
     _state_of,
     check_max_endpoints_per_slice,
 )
 
 __all__ = ["CleanSlice", "Diff", "DirtySlice", "Reason", "StateDiff", "diff_group", "diff_state"]
+
+
+#: How many endpoints of a slice are sure to change again.
+Volatility: TypeAlias = Callable[[EndpointSlice], int]
+
+
+def volatile_count(stored: EndpointSlice) -> int:
+    """Count the endpoints that are not ready, and will be, or terminate, and will go.
+
+    Complexity: O(n) for n endpoints; O(1) when asked again.
+    """
+    return stored.volatile_count
 
 
 class Reason(StrEnum):
@@ -184,7 +198,7 @@ def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
         return False
     if meta.namespace and meta.namespace != template.namespace:
         return False
-    return all(
+    return meta.labels == template.labels or all(
         meta.labels.get(label) == template.labels.get(label)
         for label in (LABEL_MANAGED_BY, LABEL_SERVICE_NAME)
     )
@@ -192,6 +206,8 @@ def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
 
 def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     """It has owners of our owners' kind, and none of them is ours."""
+    if meta.owner_references == template.owner_references:
+        return False
     for kind in {(ours.kind, ours.api_version) for ours in template.owner_references}:
         ours, theirs = (
             {owner.uid for owner in owners if (owner.kind, owner.api_version) == kind}
@@ -217,7 +233,7 @@ def _metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
         if name != ANNOTATION_TRIGGER_TIME and meta.annotations.get(name) != value:
             reasons.append(Reason.ANNOTATIONS_CHANGED)
             break
-    if template.owner_references:
+    if meta.owner_references != template.owner_references:
         uids = {owner.uid for owner in meta.owner_references}
         if not all(owner.uid in uids for owner in template.owner_references):
             reasons.append(Reason.OWNER_CHANGED)
@@ -253,6 +269,23 @@ def _is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -
     return all(found) and list(map(_state_of, found)) == list(map(_state_of, stored))  # type: ignore[arg-type]
 
 
+def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched]) -> bool:
+    """Whether a desired endpoint stands in two places: the first to come took it, one missed it.
+
+    Only what was missed is hashed, unless that is the greater part.
+    """
+    missed = list(chain.from_iterable(item.missed() for item in touched))
+    if not missed:
+        return False
+    matched = chain(
+        chain.from_iterable(stored._keys for stored in clean),
+        chain.from_iterable(compress(item.stored._keys, item.found) for item in touched),
+    )
+    if len(missed) < sum(len(stored.endpoints) for stored in clean):
+        return not set(missed).isdisjoint(matched)
+    return not set(matched).isdisjoint(missed)
+
+
 def _updated(wanted: Endpoint, stored: Endpoint) -> Endpoint:
     """The wanted content; unmodelled fields of the stored endpoint survive."""
     return wanted.with_extra(stored.extra) if stored.extra and not wanted.extra else wanted
@@ -266,35 +299,40 @@ class _Touched:
     found: tuple[Endpoint | None, ...]
     reasons: list[Reason]
 
-    def freeze(self, wanted: Mapping[EndpointKey, Endpoint], capacity: int) -> DirtySlice:
+    def freeze(self, doubled: Mapping[EndpointKey, Endpoint], capacity: int) -> DirtySlice:
+        """Decide what stays. `doubled` is all that is wanted if anything stands twice, or empty."""
         reasons = self.reasons
-        kept: list[Endpoint] = []
+        stored = self.stored.endpoints
+        kept: list[Endpoint | None] = list(self.found)
         changed: list[EndpointKey] = []
         hints_only = True
-        if any(self.found):
-            for found, stored in zip(self.found, self.stored.endpoints, strict=True):
-                if found is None:
-                    continue
-                if found is stored or found == stored:
-                    kept.append(stored)
-                    continue
-                kept.append(_updated(found, stored))
-                changed.append(found.key)
-                hints_only = hints_only and _differs_in_hints_only(found, stored)
+        # Only what is not the very same object is looked at.
+        for i in compress(count(), map(is_not, self.found, stored)):
+            found, was = kept[i], stored[i]
+            if found is None:
+                continue
+            if found._state == was._state:
+                kept[i] = was
+                continue
+            kept[i] = _updated(found, was)
+            changed.append(found.key)
+            hints_only = hints_only and _differs_in_hints_only(found, was)
+        endpoints = tuple(filter(None, kept))
         if changed:
             reasons.append(Reason.HINTS_CHANGED if hints_only else Reason.ENDPOINTS_CHANGED)
-        if len(kept) < len(self.found):
-            reasons.extend(self._losses(wanted))
-        if len(kept) > capacity:
+        if len(endpoints) < len(kept):
+            twice = set(map(doubled.__contains__, self.missed()))
+            if True in twice:
+                reasons.append(Reason.DUPLICATES_REMOVED)
+            if False in twice:
+                reasons.append(Reason.ENDPOINTS_REMOVED)
+        if len(endpoints) > capacity:
             reasons.append(Reason.OVER_CAPACITY)
-        return DirtySlice(
-            self.stored.name, tuple(kept), frozenset(changed), sorted_reasons(reasons)
-        )
+        return DirtySlice(self.stored.name, endpoints, frozenset(changed), sorted_reasons(reasons))
 
-    def _losses(self, wanted: Mapping[EndpointKey, Endpoint]) -> Iterable[Reason]:
-        for found, key in zip(self.found, self.stored._keys, strict=True):
-            if found is None:
-                yield (Reason.DUPLICATES_REMOVED if key in wanted else Reason.ENDPOINTS_REMOVED)
+    def missed(self) -> Iterable[EndpointKey]:
+        """Keys in the slice that are not wanted there."""
+        return compress(self.stored._keys, map(not_, self.found))
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
@@ -309,6 +347,7 @@ def diff_group(
     template: SliceTemplate,
     max_endpoints_per_slice: int,
     is_wanted: bool = True,
+    volatility: Volatility = volatile_count,
 ) -> Diff:
     """Compare one group's slices with its n desired endpoints.
 
@@ -320,6 +359,7 @@ def diff_group(
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         is_wanted: Whether somebody asks for the group; an empty group without ports that is
             wanted has a placeholder slice.
+        volatility: Counts the endpoints of a clean slice that are sure to change again.
 
     Returns:
         The Diff. An endpoint that stands in several slices stays where that costs no write, or
@@ -332,12 +372,10 @@ def diff_group(
     """
     capacity = max_endpoints_per_slice
     left = _index(desired)
-    wanted = left.copy()
     pop = left.pop
     slices = sorted(current, key=lambda stored: stored.metadata.name)
     clean: list[EndpointSlice] = []
     touched: list[_Touched] = []
-    has_duplicates = False
     for stored in slices:
         found = tuple(map(pop, stored._keys, _NONE))
         reasons = _metadata_reasons(stored.metadata, template.metadata)
@@ -345,12 +383,9 @@ def diff_group(
             clean.append(stored)
         else:
             touched.append(_Touched(stored, found, reasons))
-            if not has_duplicates and not all(found):
-                has_duplicates = any(
-                    match is None and name in wanted
-                    for match, name in zip(found, stored._keys, strict=True)
-                )
-    if has_duplicates:
+    doubled: Mapping[EndpointKey, Endpoint] = {}
+    if touched and _has_duplicates(clean, touched):
+        doubled = wanted = _index(desired)
         clean, touched = _resolve_duplicates(slices, wanted, template, capacity)
     needs_placeholder = False
     if not desired:
@@ -363,14 +398,16 @@ def diff_group(
         if not is_wanted:
             for item in touched:
                 item.reasons.append(reason)
-    dirty = [item.freeze(wanted, capacity) for item in touched]
+    dirty = [item.freeze(doubled, capacity) for item in touched]
     return Diff(
         key,
         capacity,
         tuple(sorted(dirty, key=lambda item: item.name)),
-        tuple(CleanSlice(stored.name, len(stored.endpoints)) for stored in clean),
-        tuple(map(left.__getitem__, sorted(left))),
-        len(wanted),
+        tuple(
+            CleanSlice(stored.name, len(stored.endpoints), volatility(stored)) for stored in clean
+        ),
+        tuple(sorted(left.values(), key=_key_of)),
+        len(desired),
         needs_placeholder,
         {stored.name: stored for stored in slices},
     )
@@ -444,6 +481,7 @@ def diff_state(
     *,
     template: SliceTemplate,
     max_endpoints_per_slice: int,
+    volatility: Volatility = volatile_count,
 ) -> StateDiff:
     """Compare all slices of one owner with all groups that it should have.
 
@@ -453,6 +491,7 @@ def diff_state(
             template's are ignored.
         template: What every slice carries.
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
+        volatility: Counts the endpoints of a clean slice that are sure to change again.
 
     Returns:
         A Diff for each group. A slice of a group that is gone, holding endpoints that another
@@ -497,6 +536,7 @@ def diff_state(
             template=template,
             max_endpoints_per_slice=max_endpoints_per_slice,
             is_wanted=key in wanted,
+            volatility=volatility,
         )
         for key in sorted({**wanted, **slices}, key=lambda key: key.sort_key)
     }

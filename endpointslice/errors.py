@@ -32,11 +32,14 @@ class EndpointSliceError(Exception):
         return type(self) is type(other) and self.args == other.args
 
     def __hash__(self) -> int:
-        return hash((type(self), str(self.args[0])))
+        return hash((type(self), str(self.args[:1])))
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep to be shown"
     if len(text) <= _SHOWN_VALUE_CHARS:
         return text
     return f"{text[: _SHOWN_VALUE_CHARS - 3]}..."

@@ -296,7 +296,8 @@ _RESERVED_LABELS: Final = frozenset((LABEL_SERVICE_NAME, LABEL_MANAGED_BY, LABEL
 _NAME_PREFIX: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9.]*[-a-z0-9])?")
 _BAD_DOT: Final = re.compile(r"\.[-.]|-\.")
 _RFC3339: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)"
+    r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
 
 
@@ -315,14 +316,11 @@ def _rfc3339_nano(moment: datetime | str) -> str:
 
     Source: Go's time.RFC3339Nano.
     """
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise ModelError("trigger_time", "must have a time zone", moment)
-        text = moment.astimezone(UTC).isoformat()
-    else:
-        text = moment
-    match = _RFC3339.fullmatch(text)
+    if isinstance(moment, datetime) and moment.utcoffset() is None:
+        raise ModelError("trigger_time", "must have a time zone", moment)
     try:
+        text = moment.astimezone(UTC).isoformat() if isinstance(moment, datetime) else moment
+        match = _RFC3339.fullmatch(text)
         if match is None:
             raise ValueError
         seconds, fraction, zone = match.groups()

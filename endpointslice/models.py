@@ -220,9 +220,17 @@ class EndpointConditions:
     def __attrs_post_init__(self) -> None:
         for name in ("ready", "serving", "terminating"):
             if not isinstance(getattr(self, name), bool):
-                raise ModelError(f"conditions.{name}", "must be a bool", getattr(self, name))
+                raise ModelError(name, "must be a bool", getattr(self, name))
+        # What differs from what the API says of an unset condition has to be stated.
+        needed = (not self.ready) + 2 * (self.serving != self.ready) + 4 * self.terminating
+        _assign(self, "_stated", self._stated | needed)
         code = self.ready + 2 * self.serving + 4 * self.terminating
         _assign(self, "_code", str(code))
+
+    @property
+    def is_volatile(self) -> bool:
+        """Whether they are sure to change: not ready yet, or going away."""
+        return self.terminating or not self.ready
 
 
 @final
@@ -242,7 +250,7 @@ class EndpointHints:
     def __attrs_post_init__(self) -> None:
         for name in ("for_zones", "for_nodes"):
             for i, value in enumerate(getattr(self, name)):
-                _check_text(f"hints.{name}[{i}]", value)
+                _check_text(f"{name}[{i}]", value)
         code = "\2".join(("\1".join(self.for_zones), "\1".join(self.for_nodes)))
         _assign(self, "_code", code if self else "")
 
@@ -257,8 +265,8 @@ _DEFAULT_CONDITIONS: Final = EndpointConditions()
 def _check_text(field: str, value: object) -> None:
     if not isinstance(value, str):
         raise ModelError(field, "must be a string", value)
-    if any(character < " " for character in value):
-        raise ModelError(field, "must not hold control characters", value)
+    if not value or any(character < " " for character in value):
+        raise ModelError(field, "must hold characters, and no control characters", value)
 
 
 @final
@@ -397,7 +405,7 @@ class Endpoint:
                 f"{target_ref.uid}\0{target_ref.api_version}\0{target_ref.field_path}\0{hints._code}"
             )
         if key.count("\0") != 3 or state.count("\0") != 6:
-            raise ModelError("endpoint", "names must not hold NUL characters", key + state)
+            _refuse_names(hostname, node_name, zone, target_ref)
         _assign(self, "__class__", _OpenEndpoint)
         new: Any = self  # the same object, open while it has the twin's class
         new.addresses = addresses
@@ -484,6 +492,17 @@ def _refuse_addresses(addresses: tuple[str, ...]) -> NoReturn:
     raise ModelError("addresses", "must all be of one family", addresses)
 
 
+def _refuse_names(
+    hostname: str | None, node_name: str | None, zone: str | None, target: ObjectReference | None
+) -> NoReturn:
+    names = {"hostname": hostname, "node_name": node_name, "zone": zone}
+    if target is not None:
+        for name in ("kind", "namespace", "name", "uid", "api_version", "field_path"):
+            names[f"target_ref.{name}"] = getattr(target, name)
+    field, value = next((name, value) for name, value in names.items() if value and "\0" in value)
+    raise ModelError(field, "must not hold NUL characters", value)
+
+
 def _address_advice(address: str) -> str | None:
     """What is wrong with an IP address that is spelled another way than the canonical one."""
     try:
@@ -523,6 +542,7 @@ def canonical_ip(address: str) -> tuple[AddressType, str]:
 _IPV4_SLOPPY: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){3}", re.ASCII)
 
 _key_of: Final[Callable[[Endpoint], EndpointKey]] = attrgetter("key")
+_conditions_of: Final[Callable[[Endpoint], EndpointConditions]] = attrgetter("conditions")
 _state_of: Final[Callable[[Endpoint], str]] = attrgetter("_state")
 _families_of: Final[Callable[[Endpoint], int]] = attrgetter("_families")
 
@@ -700,8 +720,8 @@ class ObjectMeta:
     labels: FrozenDict[str, str] = _labels_field()
     annotations: FrozenDict[str, str] = _labels_field()
     owner_references: tuple[OwnerReference, ...] = attrs.field(default=(), converter=_to_owners)
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
+    creation_timestamp: str | None = attrs.field(default=None, converter=_to_optional)
+    deletion_timestamp: str | None = attrs.field(default=None, converter=_to_optional)
     extra: FrozenDict[str, Any] = _extra_field()
 
 
@@ -735,6 +755,7 @@ class EndpointSlice:
     _nulls: int = attrs.field(default=0, eq=False, repr=False)
     #: The endpoints' keys, in order: what a diff looks up, without touching the endpoints.
     _keys: tuple[EndpointKey, ...] = attrs.field(init=False, eq=False, repr=False)
+    _volatile: int = attrs.field(init=False, default=-1, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         endpoints = self.endpoints
@@ -753,9 +774,43 @@ class EndpointSlice:
         return self.metadata.name
 
     @property
+    def volatile_count(self) -> int:
+        """How many endpoints are not ready, or terminate. Counted when first asked for."""
+        count = self._volatile
+        if count < 0:
+            conditions = map(_conditions_of, self.endpoints)
+            count = sum(item.is_volatile for item in conditions)
+            _assign(self, "_volatile", count)
+        return count
+
+    @property
     def group_key(self) -> GroupKey:
         """The group that it belongs to: address type and ports in canonical order."""
         return GroupKey(address_type=self.address_type, ports=self.ports)
+
+
+def _make_slice(
+    metadata: ObjectMeta,
+    address_type: AddressType,
+    ports: tuple[EndpointPort, ...],
+    endpoints: tuple[Endpoint, ...],
+    extra: FrozenDict[str, Any] = _EMPTY,
+) -> EndpointSlice:
+    """Make a slice of endpoints that stand in a group of its type, and so have been checked."""
+    if len(endpoints) > MAX_ENDPOINTS_PER_SLICE:
+        raise ModelError(
+            "endpoints", f"must be at most {MAX_ENDPOINTS_PER_SLICE} endpoints", len(endpoints)
+        )
+    made = object.__new__(EndpointSlice)
+    _assign(made, "metadata", metadata)
+    _assign(made, "address_type", address_type)
+    _assign(made, "ports", ports)
+    _assign(made, "endpoints", endpoints)
+    _assign(made, "extra", extra)
+    _assign(made, "_nulls", 0)
+    _assign(made, "_volatile", -1)
+    _assign(made, "_keys", tuple(map(_key_of, endpoints)))
+    return made
 
 
 @final
@@ -824,7 +879,7 @@ class Service:
     cluster_ip: str = ""
     ip_families: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
     publish_not_ready_addresses: bool = False
-    traffic_distribution: str | None = None
+    traffic_distribution: str | None = attrs.field(default=None, converter=_to_optional)
 
 
 @final

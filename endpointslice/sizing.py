@@ -160,7 +160,7 @@ def _endpoint_protobuf(endpoint: Endpoint) -> int:
         size += _text(endpoint.node_name)
     if endpoint.zone:
         size += _text(endpoint.zone)
-    if endpoint.hints or endpoint.hints._stated:
+    if endpoint.hints or endpoint.hints._stated or "hints" in endpoint.extra:
         size += _block(_hints_protobuf(endpoint.hints))
     return size
 
@@ -200,11 +200,11 @@ def _json_text(text: str, *, html: bool = True) -> int:
     return size
 
 
-def _json_object(members: Iterable[tuple[str, int]]) -> int:
+def _json_object(members: Iterable[tuple[str, int]], *, html: bool = True) -> int:
     """Braces, quoted names, colons and commas around values of these sizes."""
     size = 1
     for name, value in members:
-        size += _json_text(name) + 1 + value + 1
+        size += _json_text(name, html=html) + 1 + value + 1
     return max(size, 2)
 
 
@@ -224,7 +224,8 @@ def _json_value(value: Any, *, html: bool = True) -> int:
     if isinstance(value, str):
         return _json_text(value, html=html)
     if isinstance(value, Mapping):
-        return _json_object((str(k), _json_value(v, html=html)) for k, v in value.items())
+        members = ((name, _json_value(item, html=html)) for name, item in value.items())
+        return _json_object(members, html=html)
     if isinstance(value, (list, tuple)):
         return _json_list(_json_value(item, html=html) for item in value)
     return len(repr(value))
@@ -334,7 +335,7 @@ def _endpoint_json(endpoint: Endpoint) -> int:
     )
     if endpoint.target_ref is not None:
         members.append(("targetRef", _reference_json(endpoint.target_ref)))
-    if endpoint.hints or endpoint.hints._stated or extra.get("hints"):
+    if endpoint.hints or endpoint.hints._stated or "hints" in extra:
         members.append(("hints", _hints_json(endpoint.hints, extra.get("hints") or {})))
     members += [
         (name, _json_value(value))

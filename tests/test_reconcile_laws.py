@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -38,7 +38,6 @@ from endpointslice import (
     encode_plan,
     encode_slice,
     explain_plan,
-    json_size,
     price_plan,
     protobuf_size,
     reconcile,
@@ -48,8 +47,7 @@ from tests.builders import (
     HTTP,
     HTTP_ALT,
     IPV4,
-    OLD_OWNER,
-    TEMPLATE,
+    SAME_KIND,
     TEMPLATES,
     Case,
     cases,
@@ -59,6 +57,8 @@ from tests.builders import (
     tiny_cases,
 )
 from tests.oracle import OldSlice, fewest_writes
+
+_Law = TypeVar("_Law", bound=Callable[..., None])
 
 STRATEGIES = [MinimalWrites(), MinimalWrites(merge=False), KubernetesPacking()]
 every_strategy = pytest.mark.parametrize(
@@ -87,12 +87,97 @@ DOUBLED = Case(
     desired=(group(1, 2),), current=(stored("a-1", 1), stored("a-2", 1, 2, 3)), capacity=3
 )
 
+#: The same without a slice over capacity in the way: port 80 wants 1 2 3 5, port 81 wants 4, and
+#: each has what the other wants.
+BLACK_HOLE = Case(
+    desired=(group(1, 2, 3, 5), group(4, ports=(HTTP_ALT,))),
+    current=(stored("a-1", 1, 2), stored("a-2", 3, 4), stored("b-1", 5, ports=(HTTP_ALT,))),
+    capacity=2,
+)
+
+#: Copies that are dropped are no moves: there is no cycle here.
+FALSE_CYCLE = Case(
+    desired=(group(0, 1, 2),),
+    current=(stored("a-1", 0, 0), stored("a-2", 0, 0, 1), stored("a-3", 2, 0, 1)),
+    capacity=1,
+)
+
+#: A slice of a group that is gone can be spared, though the group in need has room of its own.
+#: The minimum is 2.
+SPARE = Case(
+    desired=(group(0, 1, 2, 3, ports=()),),
+    current=(
+        stored("web-0", ports=()),
+        stored("web-1"),
+        stored("web-2", 0, 0, ports=()),
+    ),
+    capacity=3,
+)
+
+#: The endpoint that a created slice takes over from one with other ports is new to its group: no
+#: operation is without a reason.
+NO_REASON = Case(
+    desired=(group(0, 1, ports=()), group()), current=(stored("web-0", 0),), capacity=1
+)
+
+#: A slice is recycled for another group that wants the same endpoint: its own group has lost it
+#: all the same, so whoever takes it over there comes first.
+CHAIN = Case(
+    desired=(group(0), group(0, 1, 2, ports=()), group(0, 1, 2, 3, ports=(HTTP_ALT,))),
+    current=(
+        stored("web-0", 0, 0, ports=()),
+        stored("web-1", 0),
+        stored("web-2", 0),
+        stored("web-3", 1, 2, 1, 3, ports=()),
+    ),
+    capacity=3,
+)
+
+#: A slice that is pending deletion does not exist, though it holds what is wanted.
+DYING = Case(
+    desired=(group(1, 2),),
+    current=(
+        stored("a-1", 1),
+        stored("a-2", 2, deletion_timestamp="2026-07-02T00:00:00Z"),
+    ),
+    capacity=3,
+)
+
+#: The template has two owners of one kind; a slice of one of them is no stale one.
+TWO_OWNERS = Case(
+    desired=(group(1, 2),),
+    current=(stored("a-1", 1, 2, owner_references=(SAME_KIND,)),),
+    template=TEMPLATES[3],
+    capacity=3,
+)
+
 #: Slices of one name in two namespaces.
 TWO_NAMESPACES = Case(
     desired=(group(1, 2),),
     current=(stored("a-1", 1), stored("a-1", 7, namespace="elsewhere")),
     capacity=3,
 )
+
+
+PAST: tuple[Case, ...] = (
+    CROSSWISE,
+    BLACK_HOLE,
+    FALSE_CYCLE,
+    SPARE,
+    NO_REASON,
+    CHAIN,
+    DYING,
+    TWO_OWNERS,
+    DOUBLED,
+    TWO_NAMESPACES,
+)
+
+
+def past_counterexamples(law: _Law) -> _Law:
+    """Try every counterexample of the past, besides what is generated."""
+    for case in PAST:
+        law = example(case=case)(law)
+    return law
 
 
 # --- an independent replay --------------------------------------------------------------------
@@ -176,7 +261,7 @@ def is_over(case: Case) -> bool:
 def cases_for(strategy: PackingStrategy, **options: Any) -> st.SearchStrategy[Case]:
     """KubernetesPacking does not split slices over capacity, as the reference does not."""
     if isinstance(strategy, KubernetesPacking):
-        return cases(over_capacity=False, **options).filter(lambda case: not is_over(case))
+        return cases(over_capacity=False, **options)
     return cases(**options)
 
 
@@ -233,9 +318,7 @@ def check_metadata(item: EndpointSlice, template: SliceTemplate) -> None:
 
 @minimal
 @given(case=cases())
-@example(case=CROSSWISE)
-@example(case=DOUBLED)
-@example(case=TWO_NAMESPACES)
+@past_counterexamples
 def test_plan_is_complete_and_safe_after_every_prefix(
     strategy: PackingStrategy, case: Case
 ) -> None:
@@ -243,15 +326,14 @@ def test_plan_is_complete_and_safe_after_every_prefix(
 
 
 @given(case=cases_for(KubernetesPacking()))
-@example(case=CROSSWISE)
-@example(case=TWO_NAMESPACES)
+@past_counterexamples
 def test_kubernetes_plan_is_complete_and_safe_unless_over_capacity(case: Case) -> None:
     assume(not is_over(case))
     check_soundness(case, KubernetesPacking())
 
 
 @given(case=cases())
-@example(case=CROSSWISE)
+@past_counterexamples
 def test_kubernetes_plan_over_capacity_is_complete_but_for_the_capacity(case: Case) -> None:
     plan = plan_of(case, KubernetesPacking())
     before = states(case, plan)[0]
@@ -268,8 +350,7 @@ def test_kubernetes_plan_over_capacity_is_complete_but_for_the_capacity(case: Ca
 
 @every_strategy
 @given(case=cases())
-@example(case=CROSSWISE)
-@example(case=DOUBLED)
+@past_counterexamples
 def test_reconciling_again_after_the_plan_finds_nothing_to_do(
     strategy: PackingStrategy, case: Case
 ) -> None:
@@ -280,6 +361,7 @@ def test_reconciling_again_after_the_plan_finds_nothing_to_do(
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_reconciling_again_finds_nothing_to_do_after_storage_too(
     strategy: PackingStrategy, case: Case
 ) -> None:
@@ -324,8 +406,9 @@ def test_a_group_may_be_given_in_parts(
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_inputs_are_not_changed(strategy: PackingStrategy, case: Case) -> None:
-    saved = deepcopy(case)
+    saved = pickle.loads(pickle.dumps(case))
     spelled = [encode_slice(item) for item in case.current]
     plan = plan_of(case, strategy)
     encoded = encode_plan(plan)
@@ -337,6 +420,7 @@ def test_inputs_are_not_changed(strategy: PackingStrategy, case: Case) -> None:
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_foreign_slices_are_never_touched(strategy: PackingStrategy, case: Case) -> None:
     plan = plan_of(case, strategy)
     mine = {item.name for item in case.ours}
@@ -349,6 +433,7 @@ def test_foreign_slices_are_never_touched(strategy: PackingStrategy, case: Case)
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_every_slice_is_written_once_or_unchanged(strategy: PackingStrategy, case: Case) -> None:
     plan = plan_of(case, strategy)
     named = [op.before.name for op in plan.operations if op.before is not None]
@@ -358,6 +443,7 @@ def test_every_slice_is_written_once_or_unchanged(strategy: PackingStrategy, cas
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_slices_of_a_stale_owner_are_only_deleted(strategy: PackingStrategy, case: Case) -> None:
     plan = plan_of(case, strategy)
     stale = {item.name for item in case.stale}
@@ -367,7 +453,12 @@ def test_slices_of_a_stale_owner_are_only_deleted(strategy: PackingStrategy, cas
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_updates_keep_what_is_not_ours_to_change(strategy: PackingStrategy, case: Case) -> None:
+    extras: dict[Any, list[Any]] = {}
+    for item in case.live:
+        for member in item.endpoints:
+            extras.setdefault((home(item), member.key), []).append(member.extra)
     for operation in plan_of(case, strategy).updates:
         before, after = operation.before, operation.after
         old, new = before.metadata, after.metadata
@@ -390,14 +481,14 @@ def test_updates_keep_what_is_not_ours_to_change(strategy: PackingStrategy, case
         assert {k: v for k, v in old.annotations.items() if k not in ours} == {
             k: v for k, v in new.annotations.items() if k not in ours
         }
-        extras = {item.key: item.extra for item in reversed(before.endpoints)}
         for member in after.endpoints:
-            if home(before) == home(after) and len(extras) == len(before.endpoints):
-                assert member.extra == extras.get(member.key, member.extra)
+            # Wherever it comes from in its group; of copies, one stays.
+            assert member.extra in extras.get((home(after), member.key), [member.extra])
 
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_what_is_written_carries_the_template(strategy: PackingStrategy, case: Case) -> None:
     own = case.template.metadata
     plan = plan_of(case, strategy)
@@ -414,6 +505,7 @@ def test_what_is_written_carries_the_template(strategy: PackingStrategy, case: C
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_a_slice_is_written_only_if_something_changes(
     strategy: PackingStrategy, case: Case
 ) -> None:
@@ -424,6 +516,7 @@ def test_a_slice_is_written_only_if_something_changes(
 
 
 @given(case=cases())
+@past_counterexamples
 def test_slices_with_nothing_wrong_in_them_make_no_writes(case: Case) -> None:
     numbered = [
         EndpointSlice(
@@ -494,6 +587,7 @@ def homes_of(case: Case) -> list[EndpointSlice]:
 
 
 @given(case=cases())
+@past_counterexamples
 def test_minimal_writes_meets_the_bound_on_any_input(case: Case) -> None:
     plan = plan_of(case, MinimalWrites())
     assert len(plan.operations) == plan.minimum_writes
@@ -501,6 +595,7 @@ def test_minimal_writes_meets_the_bound_on_any_input(case: Case) -> None:
 
 @every_strategy
 @given(case=cases())
+@past_counterexamples
 def test_the_bound_is_one_figure_for_all_strategies(strategy: PackingStrategy, case: Case) -> None:
     plan = plan_of(case, strategy)
     assert plan.minimum_writes == plan_of(case, MinimalWrites()).minimum_writes
@@ -508,13 +603,14 @@ def test_the_bound_is_one_figure_for_all_strategies(strategy: PackingStrategy, c
         assert len(plan.operations) >= plan.minimum_writes
 
 
-@given(case=cases_for(KubernetesPacking(), one_group=True))
+@given(case=cases_for(KubernetesPacking(), max_groups=1))
 def test_kubernetes_packing_is_within_one_write_of_the_minimum_in_a_group(case: Case) -> None:
     plan = plan_of(case, KubernetesPacking())
     assert len(plan.operations) <= plan.minimum_writes + 1
 
 
 @given(case=cases_for(KubernetesPacking()))
+@past_counterexamples
 def test_kubernetes_packing_is_within_one_write_of_the_minimum_for_each_group(case: Case) -> None:
     plan = plan_of(case, KubernetesPacking())
     groups = {home(item) for item in (*case.live, *homes_of(case))}
@@ -522,6 +618,7 @@ def test_kubernetes_packing_is_within_one_write_of_the_minimum_for_each_group(ca
 
 
 @given(case=cases())
+@past_counterexamples
 def test_without_merging_no_endpoint_moves_but_out_of_slices_over_capacity(case: Case) -> None:
     assume(len({place for item in case.live for place in copies([item])}) > 0)
     plan = plan_of(case, MinimalWrites(merge=False))
@@ -538,7 +635,7 @@ def test_without_merging_no_endpoint_moves_but_out_of_slices_over_capacity(case:
 
 @minimal
 @given(case=cases())
-@example(case=DOUBLED)
+@past_counterexamples
 def test_an_endpoint_in_two_slices_stays_in_the_one_that_need_not_be_written(
     strategy: PackingStrategy, case: Case
 ) -> None:
@@ -547,21 +644,15 @@ def test_an_endpoint_in_two_slices_stays_in_the_one_that_need_not_be_written(
     alone = {  # slices that are wrong for a reason other than what other slices hold
         item.name: len(copies([item])) == len(item.endpoints) <= case.capacity
         and all(
-            want.get((home(item), identity(member))) == content(member)
-            for member in item.endpoints
+            want.get((home(item), identity(member))) == content(member) for member in item.endpoints
         )
         and bool(item.endpoints)
         for item in case.live
     }
     right = {
-        item.name
-        for item in case.live
-        if alone[item.name] and not _complaints(item, case.template)
+        item.name for item in case.live if alone[item.name] and not _complaints(item, case.template)
     }
-    places = {
-        item.name: set(copies([item]))
-        for item in case.live
-    }
+    places = {item.name: set(copies([item])) for item in case.live}
     touched = {op.before.name for op in plan.operations if op.before is not None}
     for name in right:
         if not any(places[name] & places[other] for other in right - {name}):
@@ -584,7 +675,7 @@ def _complaints(item: EndpointSlice, template: SliceTemplate) -> list[str]:
 
 @every_strategy
 @given(case=cases())
-@example(case=CROSSWISE)
+@past_counterexamples
 def test_a_plan_without_creates_loses_nothing_that_is_wanted(
     strategy: PackingStrategy, case: Case
 ) -> None:
@@ -606,7 +697,7 @@ def test_a_plan_without_creates_loses_nothing_that_is_wanted(
 
 @every_strategy
 @given(case=cases())
-@example(case=DOUBLED)
+@past_counterexamples
 def test_price_adds_up_to_what_happens(strategy: PackingStrategy, case: Case) -> None:
     plan = plan_of(case, strategy)
     cost = price_plan(plan)
@@ -625,22 +716,18 @@ def test_price_adds_up_to_what_happens(strategy: PackingStrategy, case: Case) ->
         assert cost.endpoints_added == len(after.keys() - before.keys())
         assert cost.endpoints_removed == len(before.keys() - after.keys())
         where = {place: name for name, item in history[0].items() for place in copies([item])}
-        where_then = {
-            place: name for name, item in history[-1].items() for place in copies([item])
-        }
+        where_then = {place: name for name, item in history[-1].items() for place in copies([item])}
         both = before.keys() & after.keys()
         moved = {place for place in both if where[place] != where_then[place]}
         assert cost.endpoints_moved == len(moved)
-        changed = {place for place in both - moved if before[place] != after[place]}
+        changed = {place for place in both if before[place] != after[place]}
         assert cost.endpoints_changed == len(changed)
 
 
 @every_strategy
 @given(case=cases())
-@example(case=DOUBLED)
-def test_explanations_agree_with_before_and_after(
-    strategy: PackingStrategy, case: Case
-) -> None:
+@past_counterexamples
+def test_explanations_agree_with_before_and_after(strategy: PackingStrategy, case: Case) -> None:
     plan = plan_of(case, strategy)
     explained = explain_plan(plan)
     assert [item.operation for item in explained] == list(plan.operations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -17,14 +18,25 @@ _MAX_DEPTH: Final = 100
 
 
 def freeze(value: Any, depth: int = 0) -> Any:
-    """An immutable copy of any JSON value."""
+    """An immutable copy of any JSON value; what is none is refused."""
     if depth > _MAX_DEPTH:
         raise ManifestError("", f"must not be nested more than {_MAX_DEPTH} deep")
     if isinstance(value, Mapping):
-        return FrozenDict({name: freeze(item, depth + 1) for name, item in value.items()})
+        return FrozenDict(
+            {check_name(name): freeze(item, depth + 1) for name, item in value.items()}
+        )
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item, depth + 1) for item in value)
+    if value is not None and not isinstance(value, (str, int, float)):
+        raise ManifestError("", "must be a JSON value", value)
     return value
+
+
+def check_name(name: object) -> str:
+    """The name of a field, which JSON has as strings alone, and YAML as anything."""
+    if not isinstance(name, str):
+        raise ManifestError("", "must have strings as names", name)
+    return name
 
 
 def thaw(value: Any) -> Any:
@@ -103,7 +115,9 @@ def string_map_of(manifest: Mapping[str, Any], name: str) -> FrozenDict[str, str
     """A map of strings; null and absent are empty."""
     value = object_of(manifest, name)
     for key, text in value.items():
-        if not all(isinstance(part, str) for part in (key, text)):
+        if not isinstance(key, str):
+            raise ManifestError(name, "must have strings as names", key)
+        if not isinstance(text, str):
             raise ManifestError(f"{name}[{key}]", "must be a string", text)
     return FrozenDict(value) if value else NOTHING
 
@@ -123,7 +137,7 @@ def unmodelled(manifest: Mapping[str, Any], known: frozenset[str]) -> FrozenDict
         return NOTHING
     found = {}
     for name, value in manifest.items():
-        if name not in known and value is not None:
+        if check_name(name) not in known and value is not None:
             try:
                 found[name] = freeze(value)
             except ManifestError as error:
@@ -147,8 +161,12 @@ def decode_each(
 
 
 def as_manifest_error(error: ModelError) -> ManifestError:
-    """What is wrong with a model is wrong with the manifest, at the same place."""
-    return ManifestError(error.field, error.message, error.value)
+    """What is wrong with a model is wrong with the manifest, at the same place as JSON names it."""
+    path = _SNAKE.sub(lambda match: match[1].upper(), error.field)
+    return ManifestError(path, error.message, error.value)
+
+
+_SNAKE: Final = re.compile("_([a-z])")
 
 
 def check_kind(manifest: Mapping[str, Any], kind: str, *versions: str) -> None:

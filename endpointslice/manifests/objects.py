@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, final
 
 import attrs
@@ -32,28 +32,42 @@ def iter_objects(
         The path of each object, as `items[4]`, and the object; or what is wrong, where something
         is no object. The others do not suffer.
     """
-    if isinstance(document, (list, tuple)):
-        for i, item in enumerate(document):
-            yield from iter_objects(item, f"{path}[{i}]")
-        return
-    if not isinstance(document, Mapping):
-        yield path, ManifestError(path, "must be an object", document)
-        return
-    kind = document.get("kind")
-    items = document.get("items")
-    if not (isinstance(kind, str) and kind.endswith("List")) and not isinstance(items, list):
-        yield path, document
-        return
-    below = f"{path}.items".lstrip(".")
-    if items is not None and not isinstance(items, (list, tuple)):
-        yield below, ManifestError(below, "must be a list", items)
-        return
-    defaults: dict[str, Any] = {}
-    if isinstance(kind, str) and kind != "List":
-        defaults = {"kind": kind.removesuffix("List"), "apiVersion": document.get("apiVersion")}
-    for i, item in enumerate(items or ()):
-        whole = {**defaults, **item} if defaults and isinstance(item, Mapping) else item
-        yield from iter_objects(whole, f"{below}[{i}]")
+    # What is still to be taken apart, the next one last: recursion would limit the depth.
+    waiting: list[tuple[str, object]] = [(path, document)]
+    while waiting:
+        where, found = waiting.pop()
+        if isinstance(found, (list, tuple)):
+            waiting += _placed(where, found)
+            continue
+        if not isinstance(found, Mapping):
+            yield where, ManifestError(where, "must be an object", found)
+            continue
+        kind = found.get("kind")
+        items = found.get("items")
+        if not (isinstance(kind, str) and kind.endswith("List")) and not isinstance(items, list):
+            yield where, found
+            continue
+        below = f"{where}.items".lstrip(".")
+        if items is not None and not isinstance(items, (list, tuple)):
+            yield below, ManifestError(below, "must be a list", items)
+            continue
+        defaults: dict[str, object] = {}
+        if isinstance(kind, str) and kind != "List":
+            defaults = {"kind": kind.removesuffix("List"), "apiVersion": found.get("apiVersion")}
+        waiting += _placed(below, [_completed(item, defaults) for item in items or ()])
+
+
+def _placed(path: str, items: Sequence[object]) -> list[tuple[str, object]]:
+    """Items with their paths, the first one last."""
+    return [(f"{path}[{i}]", items[i]) for i in reversed(range(len(items)))]
+
+
+def _completed(item: object, defaults: Mapping[str, object]) -> object:
+    """An item of a list, with what it does not state; null states nothing."""
+    if not isinstance(item, Mapping) or not defaults:
+        return item
+    missing = {name: value for name, value in defaults.items() if item.get(name) is None}
+    return {**item, **missing}
 
 
 @final
@@ -92,7 +106,7 @@ def is_known_kind(manifest: Mapping[str, Any]) -> bool:
     """
     kind, version = manifest.get("kind"), manifest.get("apiVersion")
     group = version.rpartition("/")[0] if isinstance(version, str) else ""
-    return kind in _DECODERS and group in ("", _GROUPS.get(str(kind), ""))
+    return isinstance(kind, str) and kind in _DECODERS and group in ("", _GROUPS.get(kind, ""))
 
 
 def decode_objects(documents: Iterable[object]) -> DecodedObjects:

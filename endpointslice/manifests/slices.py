@@ -36,6 +36,7 @@ from endpointslice.models import (
     EndpointHints,
     EndpointPort,
     EndpointSlice,
+    FrozenDict,
     ObjectReference,
     Protocol,
 )
@@ -101,10 +102,13 @@ def _decode_hint(manifest: Mapping[str, Any]) -> str:
 
 
 def _decode_hints(manifest: Mapping[str, Any]) -> EndpointHints:
-    return _shared_hints(
-        decode_each(manifest, "forZones", _decode_hint),
-        decode_each(manifest, "forNodes", _decode_hint),
-    )
+    zones = decode_each(manifest, "forZones", _decode_hint)
+    nodes = decode_each(manifest, "forNodes", _decode_hint)
+    try:
+        return _shared_hints(zones, nodes)
+    except ModelError as error:
+        refused = as_manifest_error(error)
+        raise ManifestError(f"{refused.path}.name", refused.message, refused.value) from None
 
 
 def _decode_reference(manifest: Mapping[str, Any]) -> ObjectReference:
@@ -118,6 +122,15 @@ def _decode_reference(manifest: Mapping[str, Any]) -> ObjectReference:
         string_of(manifest, "resourceVersion"),
         unmodelled(manifest, _REFERENCE_FIELDS),
     )
+
+
+def _unmodelled_within(
+    name: str, manifest: Mapping[str, Any], known: frozenset[str]
+) -> FrozenDict[str, Any]:
+    try:
+        return unmodelled(manifest, known)
+    except ManifestError as error:
+        raise error.within(name) from None
 
 
 def _decode_endpoint(manifest: Mapping[str, Any]) -> Endpoint:
@@ -134,7 +147,7 @@ def _decode_endpoint(manifest: Mapping[str, Any]) -> Endpoint:
         ("hints", hints, _HINT_FIELDS),
     ):
         if isinstance(value, Mapping) and not value.keys() <= known:
-            extra = {**extra, name: unmodelled(value, known)}
+            extra = {**extra, name: _unmodelled_within(name, value, known)}
     return Endpoint(
         strings_of(manifest, "addresses"),
         _CONDITIONS[None, None, None]

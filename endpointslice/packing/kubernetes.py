@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Final, final
 from zlib import crc32
 
 import attrs
 
 from endpointslice.diff import CleanSlice, Diff, DirtySlice, Reason
-from endpointslice.models import Endpoint
+from endpointslice.models import Endpoint, _key_of
 from endpointslice.packing.placement import Packing, Placement, best_fit
 
 __all__ = ["KubernetesPacking"]
@@ -61,7 +63,9 @@ class KubernetesPacking:
             else:
                 placements[item.name] = Placement(item.name)
         rest.extend(diff.new)
-        rest.sort(key=_arbitrary)
+        if len(rest) > len(diff.new):
+            rest.sort(key=_key_of)  # what is new alone is sorted already
+        rest = _scattered(rest)
         changed.sort(key=lambda item: (-len(item.endpoints), item.name))
         taken = 0
         for item in changed:
@@ -84,8 +88,11 @@ class KubernetesPacking:
         return Packing(tuple(placements.values()))
 
 
-def _arbitrary(endpoint: Endpoint) -> tuple[int, str]:
-    return (crc32(endpoint.key.encode(), _ANY_START), endpoint.key)
+def _scattered(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Order by a checksum of the key; those of one checksum stay as they are."""
+    keys = map(str.encode, map(_key_of, endpoints))
+    checksums = list(map(crc32, keys, repeat(_ANY_START)))
+    return [endpoints[i] for i in sorted(range(len(endpoints)), key=checksums.__getitem__)]
 
 
 #: Where the checksum starts: any number will do, and must then never change.

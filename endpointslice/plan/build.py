@@ -12,11 +12,14 @@ from endpointslice.errors import ModelError
 from endpointslice.models import (
     ANNOTATION_TRIGGER_TIME,
     AddressType,
+    Endpoint,
     EndpointKey,
     EndpointSlice,
     FrozenDict,
     GroupKey,
     ObjectMeta,
+    _key_of,
+    _make_slice,
 )
 from endpointslice.packing import Packing, Placement, minimum_writes
 from endpointslice.plan.operations import (
@@ -39,7 +42,7 @@ class _Write:
         stored: The slice that is written; None for a create.
         placement: What it holds afterwards.
         reasons: Why it is written, so far.
-        held: Identities whose one copy that counts is in the slice now: they stay in their
+        holds: Endpoints whose one copy that counts is in the slice now: they stay in their
             group if no strategy moves them. Not those of a slice adopted from another group.
     """
 
@@ -47,22 +50,31 @@ class _Write:
     stored: EndpointSlice | None
     placement: Placement
     reasons: set[Reason]
-    held: frozenset[EndpointKey] = frozenset()
+    holds: tuple[Endpoint, ...] = ()
 
     @property
     def name(self) -> str:
         return self.placement.name
 
     def lost(self) -> Iterable[EndpointKey]:
-        """Identities that the slice holds now and not afterwards, in stored order."""
+        """Identities that the slice holds now and not afterwards, in stored order.
+
+        One that it holds for another group afterwards, with other ports, is lost to its group.
+        """
         if self.stored is None:
             return ()
+        if self.stored.group_key != self.diff.key:
+            return self.stored._keys
         stays = {endpoint.key for endpoint in self.placement.endpoints}
         return [key for key in self.stored._keys if key not in stays]
 
     def gives(self) -> bool:
         """Whether an endpoint moves from it to another slice of its group."""
-        return not self.held.isdisjoint(self.lost())
+        return bool(self.holds) and not self.held().isdisjoint(self.lost())
+
+    def held(self) -> set[EndpointKey]:
+        """The identities of `holds`."""
+        return set(map(_key_of, self.holds))
 
 
 @attrs.define
@@ -99,8 +111,15 @@ def build_plan(state: StateDiff, packings: Iterable[Packing]) -> Plan:
     _recycle(draft)
     updates = _order_by_moves(draft) if draft.has_moves else draft.updates
     template = state.template.metadata
+    metadata = ObjectMeta(
+        namespace=template.namespace,
+        generate_name=template.generate_name,
+        labels=template.labels,
+        annotations=template.annotations,
+        owner_references=template.owner_references,
+    )
     operations: list[Operation] = [
-        CreateSlice(_new_slice(write, template), sorted_reasons(write.reasons))
+        CreateSlice(_new_slice(write, metadata), sorted_reasons(write.reasons))
         for write in draft.creates
     ]
     for write in updates:
@@ -121,7 +140,11 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
     needs_placeholder = diff.needs_placeholder
     has_moves = sum(len(placement.added) for placement in placements) > len(diff.new)
     draft.has_moves = draft.has_moves or has_moves
-    new = {endpoint.key for endpoint in diff.new} if has_moves else frozenset[EndpointKey]()
+    new: set[EndpointKey] = set()
+    if has_moves:
+        # To the group, what adopted slices bring is new as well.
+        sources = (diff.new, *(item.endpoints for item in diff.dirty if item.adopted))
+        new.update(endpoint.key for endpoints in sources for endpoint in endpoints)
     for placement in placements:
         name = placement.name
         is_added = not has_moves or any(item.key in new for item in placement.added)
@@ -133,11 +156,11 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
         item = dirty.get(name)
         write = _Write(diff, stored, placement, set(() if item is None else item.reasons))
         if item is None:
-            write.held = frozenset(stored._keys)
+            write.holds = stored.endpoints
         elif item.adopted:
             draft.has_moves = True
         else:
-            write.held = frozenset(endpoint.key for endpoint in item.endpoints)
+            write.holds = item.endpoints
         if placement.added and is_added:
             write.reasons.add(Reason.ENDPOINTS_ADDED)
         if placement.kept or placement.added:
@@ -165,9 +188,14 @@ def _recycle(draft: _Draft) -> None:
         free.setdefault(write.diff.key.address_type, []).append(write)
     takers: dict[int, bool] = {}
     if free and draft.has_moves:
+        by_diff = {id(write.diff): write.diff for write in draft.creates}
+        new = {i: set(map(_key_of, diff.new)) for i, diff in by_diff.items()}
         for write in draft.creates:
-            new = {endpoint.key for endpoint in write.diff.new}
-            takers[id(write)] = any(item.key not in new for item in write.placement.added)
+            added = map(_key_of, write.placement.added)
+            takers[id(write)] = not new[id(write.diff)].issuperset(added)
+    # Within one group what is new comes from no slice, whoever takes it in.
+    writes = (*draft.creates, *draft.updates, *draft.deletes)
+    several_groups = len({id(write.diff) for write in writes}) > 1
     early_groups = {write.diff.key for write in draft.creates if takers.get(id(write))}
     creates: list[_Write] = []
     recycled: set[int] = set()
@@ -190,8 +218,8 @@ def _recycle(draft: _Draft) -> None:
         recycled.add(id(donor))
         placement = attrs.evolve(write.placement, name=donor.name)
         reasons = (write.reasons | donor.reasons | {Reason.RECYCLED}) - {Reason.EMPTY}
-        draft.updates.append(_Write(write.diff, donor.stored, placement, reasons, donor.held))
-        draft.has_moves = True
+        draft.updates.append(_Write(write.diff, donor.stored, placement, reasons, donor.holds))
+        draft.has_moves = draft.has_moves or several_groups
     draft.creates = creates
     draft.deletes = [write for write in draft.deletes if id(write) not in recycled]
     if recycled:
@@ -220,9 +248,13 @@ def _order_by_moves(draft: _Draft) -> list[_Write]:
         assert write.stored is not None
         before = write.stored.group_key
         source = position.get(id(write))
+        held = write.held()
+        stays = {endpoint.key for endpoint in write.placement.endpoints}
         for key in write.lost():
             for receiver in arrivals.get((before.address_type, key), ()):
-                within = receiver.diff.key == before and key in write.held
+                within = receiver.diff.key == before and key in held
+                if key in stays and not within:
+                    continue
                 if within:
                     receiver.reasons.add(Reason.ENDPOINTS_MOVED_IN)
                     write.reasons.add(Reason.ENDPOINTS_MOVED_OUT)
@@ -278,34 +310,31 @@ def _unchanged(state: StateDiff, written: set[str]) -> tuple[EndpointSlice, ...]
     return tuple(left)
 
 
-def _new_slice(write: _Write, template: ObjectMeta) -> EndpointSlice:
-    return EndpointSlice(
-        metadata=ObjectMeta(
-            namespace=template.namespace,
-            generate_name=template.generate_name,
-            labels=template.labels,
-            annotations=template.annotations,
-            owner_references=template.owner_references,
-        ),
-        address_type=write.diff.key.address_type,
-        ports=write.diff.key.ports,
-        endpoints=write.placement.endpoints,
-    )
+def _new_slice(write: _Write, metadata: ObjectMeta) -> EndpointSlice:
+    key = write.diff.key
+    return _make_slice(metadata, key.address_type, key.ports, write.placement.endpoints)
 
 
 def _rewritten(write: _Write, stored: EndpointSlice, template: ObjectMeta) -> EndpointSlice:
     """The stored slice with its new content. All that we do not manage stays."""
-    key = write.diff.key
-    return EndpointSlice(
-        metadata=_rewritten_metadata(stored.metadata, template),
-        address_type=stored.address_type,
-        ports=stored.ports if stored.group_key == key else key.ports,
-        endpoints=write.placement.endpoints,
-        extra=stored.extra,
+    ports = write.diff.key.ports
+    return _make_slice(
+        _rewritten_metadata(stored.metadata, template),
+        stored.address_type,
+        stored.ports if stored.ports == ports or stored.group_key == write.diff.key else ports,
+        write.placement.endpoints,
+        stored.extra,
     )
 
 
 def _rewritten_metadata(stored: ObjectMeta, template: ObjectMeta) -> ObjectMeta:
+    if (
+        stored.labels == template.labels
+        and stored.owner_references == template.owner_references
+        and not template.annotations
+        and ANNOTATION_TRIGGER_TIME not in stored.annotations
+    ):
+        return stored
     annotations = dict(stored.annotations)
     annotations.pop(ANNOTATION_TRIGGER_TIME, None)
     annotations.update(template.annotations)
@@ -333,25 +362,37 @@ def without_creates(plan: Plan) -> Plan:
     A new slice would race with the garbage collector. Operations that only move endpoints into
     such a slice fall away with it, so that nothing is lost before its time.
 
-    Complexity: O(n) for n endpoints in written slices.
+    Complexity: O(n) for n endpoints in written slices, for each time that endpoints change ports
+    crosswise.
     Source: k8s.io/endpointslice reconciler.go, finalize.
     """
-    gone: set[tuple[GroupKey, EndpointKey]] = set()
-    for create in plan.creates:
-        gone.update((create.after.group_key, key) for key in create.after._keys)
     if not plan.creates:
         return plan
-    kept: list[Operation] = []
+    gone: set[tuple[GroupKey, EndpointKey]] = set()
+    for create in plan.creates:
+        gone |= _places(create.after)
     unchanged = list(plan.unchanged)
-    for operation in plan.operations:
-        if isinstance(operation, CreateSlice):
-            continue
-        before, after = operation.before, operation.after
-        stays = set() if after is None else set(after._keys)
-        group = before.group_key
-        if any((group, key) in gone for key in before._keys if key not in stays):
-            unchanged.append(before)
-        else:
-            kept.append(operation)
+    kept: list[Operation] = [*plan.updates, *plan.deletes]
+    # What falls away took endpoints over, too, and those that gave them fall away with it. They
+    # come later in the plan, but where endpoints change ports crosswise.
+    is_settled = False
+    while not is_settled:
+        left, kept, is_settled = kept, [], True
+        for operation in left:
+            assert operation.before is not None
+            before, after = _places(operation.before), _places(operation.after)
+            if gone.isdisjoint(before - after):
+                kept.append(operation)
+            else:
+                gone |= after - before
+                unchanged.append(operation.before)
+                is_settled = False
     unchanged.sort(key=lambda stored: stored.name)
     return Plan(tuple(kept), tuple(unchanged), min(plan.minimum_writes, len(kept)))
+
+
+def _places(stored: EndpointSlice | None) -> set[tuple[GroupKey, EndpointKey]]:
+    if stored is None:
+        return set()
+    group = stored.group_key
+    return {(group, key) for key in stored._keys}

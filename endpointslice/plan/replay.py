@@ -135,11 +135,29 @@ def check_plan(
     wanted: dict[GroupKey, dict[EndpointKey, Endpoint]] = {}
     for group in desired:
         wanted.setdefault(group.key, {}).update((item.key, item) for item in group.endpoints)
-    ours, foreign = _divide(plan, current)
+    named = [*plan.unchanged]
+    for operation in plan.operations:
+        named += [item for item in (operation.before, operation.after) if item is not None]
+    owners, namespaces = set(map(_owner, named)), {item.metadata.namespace for item in named} - {""}
     problems: list[str] = []
+    if len(owners) > 1 or len(namespaces) > 1:
+        problems.append("the plan: names slices of several managers, Services or namespaces")
+    ours: dict[str, EndpointSlice] = {}
+    foreign: set[tuple[str, str]] = set()
+    for stored in current:
+        meta = stored.metadata
+        if (
+            meta.deletion_timestamp is None
+            and _owner(stored) in owners
+            and (not meta.namespace or meta.namespace in namespaces)
+        ):
+            ours[stored.name] = stored
+        else:
+            foreign.add((meta.namespace, stored.name))
     state = dict(ours)
+    shared = _shared_owners(plan)
     for i, operation in enumerate(plan.operations):
-        problems += _misfits(operation, state, foreign, max_endpoints_per_slice)
+        problems += _misfits(operation, state, foreign, shared, max_endpoints_per_slice)
         _carry_out(operation, state, f"\0{i}")
     after = _copies(state.values())
     problems += _incomplete(wanted, after, state.values())
@@ -147,28 +165,16 @@ def check_plan(
     return tuple(problems)
 
 
-def _divide(
-    plan: Plan, current: Iterable[EndpointSlice]
-) -> tuple[dict[str, EndpointSlice], set[tuple[str, str]]]:
-    """The slices of the owner whose plan it is, and the places of those of others."""
+def _owner(stored: EndpointSlice) -> tuple[str | None, str | None]:
+    labels = stored.metadata.labels
+    return (labels.get(LABEL_SERVICE_NAME), labels.get(LABEL_MANAGED_BY))
 
-    def owner(stored: EndpointSlice) -> tuple[str | None, ...]:
-        labels = stored.metadata.labels
-        label = labels.get(LABEL_SERVICE_NAME)
-        return (stored.metadata.namespace, label, labels.get(LABEL_MANAGED_BY))
 
-    named = [*plan.unchanged]
-    for operation in plan.operations:
-        named += [item for item in (operation.before, operation.after) if item is not None]
-    owners = set(map(owner, named))
-    ours: dict[str, EndpointSlice] = {}
-    foreign: set[tuple[str, str]] = set()
-    for stored in current:
-        if owner(stored) in owners:
-            ours[stored.name] = stored
-        else:
-            foreign.add((stored.metadata.namespace, stored.name))
-    return ours, foreign
+def _shared_owners(plan: Plan) -> Set[str]:
+    """The uids that own every slice that stands after a plan: those of the plan's own owners."""
+    after = [*plan.unchanged, *(item.after for item in plan.operations if item.after is not None)]
+    uids = [{owner.uid for owner in item.metadata.owner_references} for item in after]
+    return set[str]().union(*uids).intersection(*uids)
 
 
 def _copies(slices: Iterable[EndpointSlice]) -> _Copies:
@@ -203,6 +209,7 @@ def _misfits(
     operation: Operation,
     state: Mapping[str, EndpointSlice],
     foreign: Set[tuple[str, str]],
+    owners: Set[str],
     capacity: int,
 ) -> Iterator[str]:
     """What is wrong with one operation by itself."""
@@ -210,7 +217,7 @@ def _misfits(
     before, after = operation.before, operation.after
     if before is not None:
         if (before.metadata.namespace, before.name) in foreign:
-            yield f"{title}: the slice belongs to another manager or Service"
+            yield f"{title}: the slice belongs to somebody else, or is pending deletion"
         elif state.get(before.name) != before:
             yield f"{title}: the slice does not stand as the plan says"
     if after is None:
@@ -229,13 +236,15 @@ def _misfits(
     uids = {owner.uid for owner in new.owner_references}
     if not all(owner.uid in uids for owner in old.owner_references):
         yield f"{title}: drops an owner"
-    added = uids - {owner.uid for owner in old.owner_references}
-    kinds = {(owner.kind, owner.api_version) for owner in old.owner_references}
-    if any(
-        owner.uid in added and (owner.kind, owner.api_version) in kinds
-        for owner in new.owner_references
-    ):
-        yield f"{title}: takes a slice of another owner of the same kind"
+    for kind in {(owner.kind, owner.api_version) for owner in new.owner_references}:
+        theirs, then = (
+            {owner.uid for owner in refs if (owner.kind, owner.api_version) == kind}
+            for refs in (old.owner_references, new.owner_references)
+        )
+        if theirs and then - theirs and theirs.isdisjoint(owners):
+            yield f"{title}: takes a slice of another owner of the same kind"
+    if sum(owner.controller is True for owner in new.owner_references) > 1:
+        yield f"{title}: gives it a second controller"
     if old.resource_version != new.resource_version:
         yield f"{title}: has resource version {new.resource_version!r}, not that of before"
 
