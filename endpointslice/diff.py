@@ -278,8 +278,8 @@ def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched])
     if not missed:
         return False
     matched = chain(
-        chain.from_iterable(stored._keys for stored in clean),
-        chain.from_iterable(compress(item.stored._keys, item.found) for item in touched),
+        chain.from_iterable(stored.keys for stored in clean),
+        chain.from_iterable(compress(item.stored.keys, item.found) for item in touched),
     )
     if len(missed) < sum(len(stored.endpoints) for stored in clean):
         return not set(missed).isdisjoint(matched)
@@ -332,7 +332,7 @@ class _Touched:
 
     def missed(self) -> Iterable[EndpointKey]:
         """Keys in the slice that are not wanted there."""
-        return compress(self.stored._keys, map(not_, self.found))
+        return compress(self.stored.keys, map(not_, self.found))
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
@@ -377,7 +377,7 @@ def diff_group(
     clean: list[EndpointSlice] = []
     touched: list[_Touched] = []
     for stored in slices:
-        found = tuple(map(pop, stored._keys, _NONE))
+        found = tuple(map(pop, stored.keys, _NONE))
         reasons = _metadata_reasons(stored.metadata, template.metadata)
         if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
@@ -428,7 +428,7 @@ def _resolve_duplicates(
     is_dirty = []
     for i, stored in enumerate(slices):
         dirty = bool(_metadata_reasons(stored.metadata, template.metadata))
-        dirty = dirty or len(set(stored._keys)) < len(stored._keys)
+        dirty = dirty or len(set(stored.keys)) < len(stored.keys)
         for endpoint in stored.endpoints:
             want = wanted.get(endpoint.key)
             dirty = dirty or want is None or want != endpoint
@@ -459,7 +459,7 @@ def _resolve_duplicates(
     for i, stored in enumerate(slices):
         placed: set[EndpointKey] = set()
         matches: list[Endpoint | None] = []
-        for key in stored._keys:
+        for key in stored.keys:
             stays = owner.get(key, i) == i and key not in placed
             placed.add(key)
             matches.append(wanted.get(key) if stays else None)
@@ -564,7 +564,7 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
         for item in diff.dirty:
             stored = diff.stored(item.name)
             votes = [
-                (sum(map(left[heir.key].__contains__, dict.fromkeys(stored._keys))), heir)
+                (sum(map(left[heir.key].__contains__, dict.fromkeys(stored.keys))), heir)
                 for heir in heirs
                 if heir.key.address_type is diff.key.address_type
             ]

@@ -215,6 +215,8 @@ class EndpointConditions:
     #: Which of the three the stored object states (1 ready, 2 serving, 4 terminating). The
     #: others are what the API says an unset condition means. Spelling, so no part of equality.
     _stated: int = attrs.field(default=7, eq=False, repr=False)
+    #: Whether they are sure to change: not ready yet, or going away.
+    is_volatile: bool = attrs.field(init=False, eq=False, repr=False)
     _code: str = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -226,11 +228,7 @@ class EndpointConditions:
         _assign(self, "_stated", self._stated | needed)
         code = self.ready + 2 * self.serving + 4 * self.terminating
         _assign(self, "_code", str(code))
-
-    @property
-    def is_volatile(self) -> bool:
-        """Whether they are sure to change: not ready yet, or going away."""
-        return self.terminating or not self.ready
+        _assign(self, "is_volatile", self.terminating or not self.ready)
 
 
 @final
@@ -542,7 +540,7 @@ def canonical_ip(address: str) -> tuple[AddressType, str]:
 _IPV4_SLOPPY: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){3}", re.ASCII)
 
 _key_of: Final[Callable[[Endpoint], EndpointKey]] = attrgetter("key")
-_conditions_of: Final[Callable[[Endpoint], EndpointConditions]] = attrgetter("conditions")
+_is_volatile_of: Final[Callable[[Endpoint], bool]] = attrgetter("conditions.is_volatile")
 _state_of: Final[Callable[[Endpoint], str]] = attrgetter("_state")
 _families_of: Final[Callable[[Endpoint], int]] = attrgetter("_families")
 
@@ -552,16 +550,15 @@ def _check_families(address_type: AddressType, endpoints: tuple[Endpoint, ...]) 
     bit = _FAMILY_BIT[address_type]
     if all(map(bit.__and__, set(map(_families_of, endpoints)))):
         return
-    for i, endpoint in enumerate(endpoints):
-        for j, address in enumerate(endpoint.addresses):
-            if not _address_families(address) & bit:
-                raise ModelError(
-                    f"endpoints[{i}].addresses[{j}]",
-                    f"is not a canonical {address_type} address"
-                    if address_type is not AddressType.FQDN
-                    else "is not a fully qualified domain name",
-                    address,
-                )
+    where, address = next(
+        (f"endpoints[{i}].addresses[{j}]", address)
+        for i, endpoint in enumerate(endpoints)
+        for j, address in enumerate(endpoint.addresses)
+        if not _address_families(address) & bit
+    )
+    is_ip = address_type is not AddressType.FQDN
+    what = f"canonical {address_type} address" if is_ip else "fully qualified domain name"
+    raise ModelError(where, f"is not a {what}", address)
 
 
 def _endpoint_tuple(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -753,8 +750,10 @@ class EndpointSlice:
     #: Which lists the stored object spells null (1 ports, 2 endpoints): an empty list comes
     #: back from storage as null. Spelling, so no part of equality.
     _nulls: int = attrs.field(default=0, eq=False, repr=False)
-    #: The endpoints' keys, in order: what a diff looks up, without touching the endpoints.
-    _keys: tuple[EndpointKey, ...] = attrs.field(init=False, eq=False, repr=False)
+    #: What `keys` and `volatile_count` found when they were first asked.
+    _cached_keys: tuple[EndpointKey, ...] | None = attrs.field(
+        init=False, default=None, eq=False, repr=False
+    )
     _volatile: int = attrs.field(init=False, default=-1, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -766,7 +765,6 @@ class EndpointSlice:
                 len(endpoints),
             )
         _check_families(self.address_type, endpoints)
-        _assign(self, "_keys", tuple(map(_key_of, endpoints)))
 
     @property
     def name(self) -> str:
@@ -774,12 +772,20 @@ class EndpointSlice:
         return self.metadata.name
 
     @property
+    def keys(self) -> tuple[EndpointKey, ...]:
+        """The identities of its endpoints, in order. Gathered when first asked for."""
+        found = self._cached_keys
+        if found is None:
+            found = tuple(map(_key_of, self.endpoints))
+            _assign(self, "_cached_keys", found)
+        return found
+
+    @property
     def volatile_count(self) -> int:
         """How many endpoints are not ready, or terminate. Counted when first asked for."""
         count = self._volatile
         if count < 0:
-            conditions = map(_conditions_of, self.endpoints)
-            count = sum(item.is_volatile for item in conditions)
+            count = sum(map(_is_volatile_of, self.endpoints))
             _assign(self, "_volatile", count)
         return count
 
@@ -809,7 +815,7 @@ def _make_slice(
     _assign(made, "extra", extra)
     _assign(made, "_nulls", 0)
     _assign(made, "_volatile", -1)
-    _assign(made, "_keys", tuple(map(_key_of, endpoints)))
+    _assign(made, "_cached_keys", None)
     return made
 
 

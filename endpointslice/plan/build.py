@@ -64,9 +64,9 @@ class _Write:
         if self.stored is None:
             return ()
         if self.stored.group_key != self.diff.key:
-            return self.stored._keys
+            return self.stored.keys
         stays = {endpoint.key for endpoint in self.placement.endpoints}
-        return [key for key in self.stored._keys if key not in stays]
+        return [key for key in self.stored.keys if key not in stays]
 
     def gives(self) -> bool:
         """Whether an endpoint moves from it to another slice of its group."""
@@ -395,4 +395,4 @@ def _places(stored: EndpointSlice | None) -> set[tuple[GroupKey, EndpointKey]]:
     if stored is None:
         return set()
     group = stored.group_key
-    return {(group, key) for key in stored._keys}
+    return {(group, key) for key in stored.keys}
