@@ -124,13 +124,8 @@ def _to_strings(values: Iterable[str]) -> tuple[str, ...]:
 _EMPTY: Final[FrozenDict[str, Any]] = FrozenDict()
 
 
-def _labels_field() -> Any:
-    return attrs.field(default=_EMPTY, converter=_freeze_map)
-
-
-def _extra_field() -> Any:
-    """What the API server stores and we do not model, by its JSON name."""
-    return attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)
+def _freeze_strings(value: Mapping[str, str]) -> FrozenDict[str, str]:
+    return value if type(value) is FrozenDict else FrozenDict(value)
 
 
 class AddressType(StrEnum):
@@ -693,7 +688,7 @@ class OwnerReference:
     uid: str
     controller: bool | None = None
     block_owner_deletion: bool | None = None
-    extra: FrozenDict[str, Any] = _extra_field()
+    extra: FrozenDict[str, Any] = attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)
 
 
 def _to_owners(values: Iterable[OwnerReference]) -> tuple[OwnerReference, ...]:
@@ -714,12 +709,12 @@ class ObjectMeta:
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    labels: FrozenDict[str, str] = _labels_field()
-    annotations: FrozenDict[str, str] = _labels_field()
+    labels: FrozenDict[str, str] = attrs.field(default=_EMPTY, converter=_freeze_strings)
+    annotations: FrozenDict[str, str] = attrs.field(default=_EMPTY, converter=_freeze_strings)
     owner_references: tuple[OwnerReference, ...] = attrs.field(default=(), converter=_to_owners)
     creation_timestamp: str | None = attrs.field(default=None, converter=_to_optional)
     deletion_timestamp: str | None = attrs.field(default=None, converter=_to_optional)
-    extra: FrozenDict[str, Any] = _extra_field()
+    extra: FrozenDict[str, Any] = attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)
 
 
 def _to_ports(values: Iterable[EndpointPort]) -> tuple[EndpointPort, ...]:
@@ -746,7 +741,7 @@ class EndpointSlice:
     address_type: AddressType = attrs.field(converter=_to_address_type)
     ports: tuple[EndpointPort, ...] = attrs.field(default=(), converter=_to_ports)
     endpoints: tuple[Endpoint, ...] = attrs.field(default=(), converter=_endpoint_tuple)
-    extra: FrozenDict[str, Any] = _extra_field()
+    extra: FrozenDict[str, Any] = attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)
     #: Which lists the stored object spells null (1 ports, 2 endpoints): an empty list comes
     #: back from storage as null. Spelling, so no part of equality.
     _nulls: int = attrs.field(default=0, eq=False, repr=False)
@@ -879,7 +874,7 @@ class Service:
     """What of a Service decides its slices."""
 
     metadata: ObjectMeta
-    selector: FrozenDict[str, str] = _labels_field()
+    selector: FrozenDict[str, str] = attrs.field(default=_EMPTY, converter=_freeze_strings)
     ports: tuple[ServicePort, ...] = attrs.field(default=(), converter=_to_service_ports)
     type: str = "ClusterIP"
     cluster_ip: str = ""

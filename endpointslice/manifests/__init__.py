@@ -5,9 +5,13 @@ Decoding never changes it and keeps no reference to it. What is not modelled sur
 trip, in this **canonical form**:
 
 - `apiVersion` and `kind` are always written; discovery.k8s.io/v1beta1 is read and becomes v1;
-- null, "", {} and an absent key of `metadata`, an endpoint or a port are the same, and not
-  written; so are `ports` and `endpoints` that are absent and null: they are written as null;
-- a port's `name` and `protocol` are always written, as the API server defaults them.
+- null and an absent key are the same, and not written; so are "", 0, {} and [] of a field that
+  is modelled. Within what is not modelled nothing changes;
+- `ports` and `endpoints` that are null or absent are written as null;
+- an endpoint's `conditions` are always written, and a port's `name` and `protocol`, as the API
+  server defaults them; `hints` and `targetRef` that are {} stay so;
+- all four names of an owner are written, empty or not;
+- of the zones and nodes of hints the name alone is kept.
 """
 
 from endpointslice.manifests.core import decode_node, decode_pod, decode_service

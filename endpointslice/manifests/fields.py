@@ -187,5 +187,3 @@ def decode_within(
         return decode(as_mapping(value))
     except ManifestError as error:
         raise error.within(name) from None
-    except ModelError as error:
-        raise as_manifest_error(error).within(name) from None

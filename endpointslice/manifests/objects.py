@@ -44,7 +44,8 @@ def iter_objects(
             continue
         kind = found.get("kind")
         items = found.get("items")
-        if not (isinstance(kind, str) and kind.endswith("List")) and not isinstance(items, list):
+        is_list = isinstance(kind, str) and kind.endswith("List") and "items" in found
+        if kind != "List" and not is_list and not isinstance(items, list):
             yield where, found
             continue
         below = f"{where}.items".lstrip(".")

@@ -61,8 +61,7 @@ class _Write:
 
         One that it holds for another group afterwards, with other ports, is lost to its group.
         """
-        if self.stored is None:
-            return ()
+        assert self.stored is not None
         if self.stored.group_key != self.diff.key:
             return self.stored.keys
         stays = {endpoint.key for endpoint in self.placement.endpoints}
