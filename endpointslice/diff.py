@@ -7,6 +7,7 @@ over capacity. All others are **clean**. Desired endpoints that are in no slice 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, compress, count, repeat
@@ -253,11 +254,9 @@ def _index(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
     """
     found = {endpoint.key: endpoint for endpoint in endpoints}
     if len(found) != len(endpoints):
-        first: dict[EndpointKey, Endpoint] = {}
-        for endpoint in endpoints:
-            if endpoint.key in first:
-                raise DuplicateEndpointError(endpoint.key, first[endpoint.key], endpoint)
-            first[endpoint.key] = endpoint
+        (key, _), *_ = Counter(map(_key_of, endpoints)).most_common(1)
+        first, second, *_ = (endpoint for endpoint in endpoints if endpoint.key == key)
+        raise DuplicateEndpointError(key, first, second)
     return found
 
 

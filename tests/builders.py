@@ -302,6 +302,8 @@ def _metadata(template: int, name: str, trouble: str) -> ObjectMeta:
             changes["deletion_timestamp"] = "2026-07-02T00:00:00Z"
         case "extras":
             changes["extra"] = _META_EXTRA
+        case _:
+            assert not trouble, trouble
     return attrs.evolve(
         own,
         name=name,
@@ -333,7 +335,7 @@ _FOREIGN_TROUBLES: Final[tuple[str, ...]] = (
 )
 
 
-class _Choices:
+class Choices:
     """Bytes read as choices; 0 is the simplest one, and what is read beyond the end."""
 
     def __init__(self, data: bytes) -> None:
@@ -382,7 +384,7 @@ class _World:
     def case(self, drawn: bytes) -> Case:
         """Build the case that some bytes stand for: a part for all, each group, each slice."""
         choices, *parts = (
-            _Choices(drawn[i : i + self.part]) for i in range(0, self.size, self.part)
+            Choices(drawn[i : i + self.part]) for i in range(0, self.size, self.part)
         )
         groups = parts[: 1 + choices.below(self.max_groups)]
         slices = parts[self.max_groups :][: choices.below(self.max_slices + 1)]
@@ -443,7 +445,7 @@ class _World:
             capacity=capacity,
         )
 
-    def _members(self, choices: _Choices, most: int) -> dict[int, int]:
+    def _members(self, choices: Choices, most: int) -> dict[int, int]:
         """Which numbers a group wants, with which contents."""
         numbers = list(range(self.universe))
         return {
@@ -452,7 +454,7 @@ class _World:
         }
 
     def _held(
-        self, choices: _Choices, right: Mapping[int, int], capacity: int
+        self, choices: Choices, right: Mapping[int, int], capacity: int
     ) -> Iterator[tuple[int, int]]:
         """What a slice holds: mostly what is wanted of it, mostly with the right content."""
         likely = sorted(right) or [0]

@@ -183,7 +183,7 @@ def test_a_frozen_dict_cannot_change(change: Callable[[Any], object]) -> None:
 
 def test_maps_are_copied_and_frozen_ones_shared() -> None:
     labels = {"a": "b"}
-    meta = ObjectMeta(labels=labels)  # type: ignore[arg-type]
+    meta = ObjectMeta(labels=labels)
     labels["a"] = "c"
     assert meta.labels == {"a": "b"}
     assert type(meta.labels) is FrozenDict

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
+from itertools import count
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -25,17 +26,6 @@ __all__ = ["apply_plan", "check_plan"]
 
 def _label(stored: EndpointSlice) -> str:
     return f"{stored.metadata.namespace}/{stored.metadata.name}"
-
-
-def _generated_names(plan: Plan, taken: set[str]) -> Iterator[str]:
-    """Names for created slices, as the server would make them but for the random part."""
-    for create in plan.creates:
-        prefix = create.after.metadata.generate_name
-        number = 0
-        while f"{prefix}{number:05d}" in taken:
-            number += 1
-        taken.add(f"{prefix}{number:05d}")
-        yield f"{prefix}{number:05d}"
 
 
 def apply_plan(
@@ -61,16 +51,20 @@ def apply_plan(
     Complexity: O(n log n) for n slices.
     """
     state = {(stored.metadata.namespace, stored.name): stored for stored in current}
-    if names is None:
-        names = _generated_names(plan, {name for _, name in state})
+    numbers: dict[tuple[str, str], Iterator[int]] = {}
     for operation in plan.operations:
         match operation:
             case CreateSlice(after=after):
-                name = after.metadata.name or next(names, "")
+                namespace, name = after.metadata.namespace, after.metadata.name
+                if not name and names is not None:
+                    name = next(names, "")
+                elif not name:
+                    prefix = (namespace, after.metadata.generate_name)
+                    name = _free_name(prefix, state, numbers.setdefault(prefix, count()))
                 if not name:
                     raise ModelError("names", "must have one for each slice that is created")
                 created = attrs.evolve(after, metadata=attrs.evolve(after.metadata, name=name))
-                place = (after.metadata.namespace, name)
+                place = (namespace, name)
                 if place in state:
                     raise ConflictError(_label(created), "is there already")
                 state[place] = created
@@ -81,6 +75,15 @@ def apply_plan(
             case _ as unreachable:
                 assert_never(unreachable)
     return tuple(state[place] for place in sorted(state))
+
+
+def _free_name(
+    prefix: tuple[str, str], state: Container[tuple[str, str]], numbers: Iterator[int]
+) -> str:
+    """A name as the server would make it, but for the random part."""
+    namespace, start = prefix
+    names = (f"{start}{number:05d}" for number in numbers)
+    return next(name for name in names if (namespace, name) not in state)
 
 
 def _standing(

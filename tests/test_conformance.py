@@ -1,0 +1,218 @@
+"""The recorded answers of the reference, case by case, and what every strategy owes them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from copy import deepcopy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from endpointslice import (
+    FrozenDict,
+    KubernetesPacking,
+    MinimalWrites,
+    PackingStrategy,
+    apply_plan,
+    check_plan,
+    decode_node,
+    decode_pod,
+    decode_service,
+    encode_slice,
+    group_endpoints,
+    hint_policy,
+)
+from tests.conformance import (
+    CHECKS,
+    Case,
+    existing_slices,
+    expected_groups,
+    groups_of,
+    main,
+    plan_case,
+    read_cases,
+)
+
+_DATA: Final = Path(__file__).parent / "data" / "conformance"
+_CHUNKS: Final = 6
+STRATEGIES: Final = [MinimalWrites(), MinimalWrites(merge=False), KubernetesPacking()]
+
+in_chunks = pytest.mark.parametrize("chunk", range(_CHUNKS))
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+
+
+@lru_cache
+def recorded(kind: str) -> tuple[Case, ...]:
+    return tuple(read_cases(_DATA / f"{kind}.jsonl.gz"))
+
+
+def first(kind: str, *parts: str) -> Any:
+    """A copy of the first case that tells something of each part of an answer."""
+    return deepcopy(
+        next(case for case in recorded(kind) if all(case["expected"].get(part) for part in parts))
+    )
+
+
+@pytest.mark.parametrize(("kind", "count"), [("reconcile", 300), ("size", 200)])
+def test_all_cases_of_a_kind_are_here(kind: str, count: int) -> None:
+    assert len({case["name"] for case in recorded(kind)}) == count
+
+
+@in_chunks
+@pytest.mark.parametrize("kind", ["reconcile", "size"])
+def test_the_answers_are_those_of_the_reference(kind: str, chunk: int) -> None:
+    differences = {
+        case["name"]: list(CHECKS[kind](case)) for case in recorded(kind)[chunk::_CHUNKS]
+    }
+    assert {name: found for name, found in differences.items() if found} == {}
+
+
+@every_strategy
+@in_chunks
+def test_every_strategy_gives_the_same_endpoints_soundly_and_with_the_fewest_writes(
+    strategy: PackingStrategy, chunk: int
+) -> None:
+    for case in recorded("reconcile")[chunk::_CHUNKS]:
+        given = case["input"]
+        current = existing_slices(given)
+        capacity = given["maxEndpointsPerSlice"]
+        plan = plan_case(given, strategy).plan
+        after = apply_plan(current, plan)
+        found = groups_of([encode_slice(item) for item in after])
+        wanted = expected_groups(case)
+        assert {name: group["endpoints"] for name, group in found.items()} == {
+            name: group["endpoints"] for name, group in wanted.items()
+        }, case["name"]
+
+        written = len(plan.operations)
+        if strategy == MinimalWrites():
+            assert written == plan.minimum_writes, case["name"]
+        elif strategy == MinimalWrites(merge=False):
+            groups = {item.group_key for item in (*current, *after)}
+            assert written <= plan.minimum_writes + len(groups) - 1, case["name"]
+        # The reference never splits a slice over capacity, and so has less to write.
+        is_over = any(len(item.endpoints) > capacity for item in current)
+        if not is_over:
+            counts = case["expected"].get("counts", {"creates": written})
+            assert written <= sum(counts.values()), case["name"]
+        problems = check_plan(
+            plan, desired=_desired(given), current=current, max_endpoints_per_slice=capacity
+        )
+        if is_over and isinstance(strategy, KubernetesPacking):
+            problems = tuple(item for item in problems if "more than" not in item)
+        assert problems == (), case["name"]
+        again = {**given, "existing": list(map(encode_slice, after))}
+        assert plan_case(again, strategy).plan.operations == (), case["name"]
+
+
+def _desired(given: Any) -> Any:
+    service = attrs.evolve(decode_service(given["service"]), selector=FrozenDict())
+    pods = map(decode_pod, given["pods"] or ())
+    nodes = map(decode_node, given["nodes"] or ())
+    grouping = group_endpoints(service, pods, nodes)
+    return hint_policy(service)[0].assign(grouping.groups)
+
+
+# --- the runner catches what is wrong ---------------------------------------------------------
+
+
+def _more_writes(case: Any) -> None:
+    case["expected"]["counts"]["updates"] += 1
+
+
+def _another_size(case: Any) -> None:
+    group = next(iter(case["expected"]["groups"].values()))
+    group["sizes"][0] += 1
+
+
+def _a_group_more(case: Any) -> None:
+    case["expected"]["groups"]['FQDN [{"port":1}]'] = {"sizes": [0], "endpoints": []}
+
+
+def _an_endpoint_less(case: Any) -> None:
+    groups = case["expected"]["groups"].values()
+    next(group for group in groups if group["endpoints"])["endpoints"].pop()
+
+
+def _an_endpoint_not_ready(case: Any) -> None:
+    groups = case["expected"]["groups"].values()
+    endpoint = next(group for group in groups if group["endpoints"])["endpoints"][0]
+    endpoint["conditions"]["ready"] = not endpoint["conditions"]["ready"]
+
+
+def _another_label(case: Any) -> None:
+    case["expected"]["written_metadata"]["labels"]["extra"] = "one"
+
+
+def _no_owner(case: Any) -> None:
+    del case["expected"]["written_metadata"]["ownerReferences"]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "told"),
+    [
+        (_more_writes, "counts"),
+        (_another_size, "sizes of"),
+        (_a_group_more, "groups"),
+        (_an_endpoint_less, "endpoints of"),
+        (_an_endpoint_not_ready, "endpoints of"),
+        (_another_label, "labels"),
+        (_no_owner, "ownerReferences"),
+    ],
+)
+def test_the_runner_tells_a_tampered_reconcile_answer(tamper: Any, told: str) -> None:
+    case = first("reconcile", "counts", "groups", "written_metadata")
+    groups = case["expected"]["groups"].values()
+    assert any(group["endpoints"] for group in groups)
+    assert list(CHECKS["reconcile"](case)) == []
+    tamper(case)
+    assert any(item.startswith(told) for item in CHECKS["reconcile"](case))
+
+
+def test_the_runner_tells_a_tampered_error() -> None:
+    case = first("reconcile", "error")
+    assert list(CHECKS["reconcile"](case)) == []
+    case["expected"]["error"] = "skipping Pod nobody for Service web"
+    assert [item[:6] for item in CHECKS["reconcile"](case)] == ["error:"]
+
+
+@pytest.mark.parametrize("part", ["proto", "json"])
+def test_the_runner_tells_a_tampered_size(part: str) -> None:
+    case = first("size", part)
+    assert list(CHECKS["size"](case)) == []
+    case["expected"][part] += 1
+    assert [item.split(":")[0] for item in CHECKS["size"](case)] == [part]
+
+
+def _write(path: Path, cases: list[Any]) -> str:
+    path.write_bytes(gzip.compress("".join(f"{json.dumps(case)}\n" for case in cases).encode()))
+    return str(path)
+
+
+def test_the_command_line_counts_what_passes_and_names_what_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, broken = (first("size", "proto") for _ in range(3))
+    bad["name"], broken["name"] = "bad", "broken"
+    bad["expected"]["json"] += 1
+    broken["input"]["addressType"] = "nonsense"
+    path = _write(tmp_path / "size.jsonl.gz", [good, bad, broken])
+    assert main(["size", path]) == 1
+    first_line, second_line, last_line = capsys.readouterr().out.splitlines()
+    assert first_line.startswith("bad: json: expected")
+    assert second_line.startswith("broken: ManifestError: addressType")
+    assert last_line == "1 passed, 2 failed"
+    assert main(["size", _write(tmp_path / "good.jsonl.gz", [good])]) == 0
+    assert capsys.readouterr().out == "1 passed, 0 failed\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["size"], ["nonsense", "file"], ["size", "a", "b"]])
+def test_the_command_line_says_how_it_is_used(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("usage: ")

@@ -1,0 +1,336 @@
+"""Strategies, the values that they answer with, and the bound that they are held to."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import pytest
+
+from endpointslice import (
+    Endpoint,
+    EndpointGroup,
+    EndpointSlice,
+    KubernetesPacking,
+    MinimalWrites,
+    Packing,
+    PackingStrategy,
+    Placement,
+    minimum_writes,
+)
+from endpointslice.diff import CleanSlice, Diff, StateDiff, diff_state
+from endpointslice.packing.placement import best_fit, place_rest
+from tests.builders import HTTP_ALT, IPV6, OLD_OWNER, TEMPLATE, endpoint, endpoints, group, stored
+
+STRATEGIES: list[PackingStrategy] = [
+    MinimalWrites(),
+    MinimalWrites(merge=False),
+    KubernetesPacking(),
+]
+every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
+
+
+def state_of(
+    desired: list[EndpointGroup], current: list[EndpointSlice], capacity: int = 3
+) -> StateDiff:
+    return diff_state(desired, current, template=TEMPLATE, max_endpoints_per_slice=capacity)
+
+
+def diff_of(desired: EndpointGroup, *current: EndpointSlice, capacity: int = 3) -> Diff:
+    (diff,) = state_of([desired], list(current), capacity).groups
+    return diff
+
+
+def seats(strategy: PackingStrategy, diff: Diff) -> dict[str, list[int]]:
+    """Which numbers each written slice holds; new slices are called new-0, new-1."""
+    new = 0
+    result = {}
+    for placement in strategy.pack(diff).placements:
+        name = placement.name
+        if not name:
+            name, new = f"new-{new}", new + 1
+        result[name] = list(map(number, placement.endpoints))
+    return result
+
+
+def number(item: Endpoint) -> int:
+    assert item.target_ref is not None
+    return int(item.target_ref.name.removeprefix("web-"))
+
+
+# --- placements -------------------------------------------------------------------------------
+
+
+def test_a_placement_stores_what_was_there_before_what_comes() -> None:
+    one, two = endpoints(1, 2)
+    assert Placement("web-0", (two,), (one,)).endpoints == (two, one)
+    kept = endpoints(1, 2)
+    assert Placement("web-0", kept).endpoints is kept
+    assert Placement("web-0").endpoints == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, "full-but-one"), (2, "a"), (3, "empty"), (4, None)],
+)
+def test_best_fit_takes_the_slice_that_is_filled_best(count: int, expected: str | None) -> None:
+    clean = [
+        CleanSlice("full", 3),
+        CleanSlice("full-but-one", 2),
+        CleanSlice("empty", 0),
+        CleanSlice("b", 1),
+        CleanSlice("a", 1),
+    ]
+    found = best_fit(clean, count, 3)
+    assert (found and found.name) == expected
+
+
+def test_the_rest_fills_new_slices_and_then_the_clean_one_that_fits_best() -> None:
+    diff = diff_of(group(*range(1, 11)), stored("web-0", 1, 2), stored("web-1", 3))
+    placements = place_rest(diff, diff.new)
+    assert [(item.name, list(map(number, item.endpoints))) for item in placements] == [
+        ("", [10, 4, 5]),
+        ("", [6, 7, 8]),
+        ("web-0", [1, 2, 9]),
+    ]
+    assert placements[-1].kept == endpoints(1, 2)
+    assert place_rest(diff, ()) == []
+
+
+def test_the_rest_goes_to_a_new_slice_if_no_clean_one_has_room() -> None:
+    diff = diff_of(group(1, 2, 3, 4, 5), stored("web-0", 1, 2, 3))
+    assert [item.name for item in place_rest(diff, diff.new)] == [""]
+
+
+def test_the_rest_leaves_clean_slices_alone_where_another_group_spares_a_slice() -> None:
+    state = state_of([group(1, 2)], [stored("web-0", 1), stored("web-1", 9, ports=(HTTP_ALT,))])
+    diff = next(item for item in state.groups if item.new)
+    assert diff.recyclable == 1
+    assert [item.name for item in place_rest(diff, diff.new)] == [""]
+    alone = diff_of(group(1, 2), stored("web-0", 1))
+    assert [item.name for item in place_rest(alone, alone.new)] == ["web-0"]
+
+
+# --- all strategies ---------------------------------------------------------------------------
+
+
+@every_strategy
+def test_nothing_to_do_is_an_empty_packing(strategy: PackingStrategy) -> None:
+    assert strategy.pack(diff_of(group(1, 2), stored("web-0", 1, 2))) == Packing(())
+
+
+@every_strategy
+def test_changed_endpoints_stay_where_they_are(strategy: PackingStrategy) -> None:
+    diff = diff_of(group(1, 2), stored("web-0", endpoint(1, 1), 2), stored("web-1"))
+    assert strategy.pack(diff) == Packing((Placement("web-0", endpoints(1, 2)),))
+
+
+@every_strategy
+def test_new_endpoints_fill_dirty_slices_before_clean_ones(strategy: PackingStrategy) -> None:
+    diff = diff_of(group(1, 2, 3), stored("web-0", 1), stored("web-1", 2, 9))
+    assert seats(strategy, diff) == {"web-1": [2, 3]}
+
+
+@every_strategy
+def test_fuller_slices_are_filled_first_and_equal_ones_by_name(strategy: PackingStrategy) -> None:
+    diff = diff_of(
+        group(1, 2, 3, 4, 7),
+        stored("web-0", endpoint(1, 1)),
+        stored("web-1", endpoint(2, 1), 3),
+        stored("web-2", endpoint(4, 1)),
+    )
+    merges = strategy == MinimalWrites()
+    assert seats(strategy, diff) == (
+        {"web-1": [2, 3, 4], "web-0": [1, 7], "web-2": []}
+        if merges
+        else {"web-1": [2, 3, 7], "web-0": [1], "web-2": [4]}
+    )
+
+
+@every_strategy
+def test_what_no_dirty_slice_has_room_for_fills_the_best_clean_one(
+    strategy: PackingStrategy,
+) -> None:
+    diff = diff_of(
+        group(1, 2, 3, 4, 5, 8),
+        stored("web-0", 1),
+        stored("web-1", 2, 3),
+        stored("web-2", 4, endpoint(5, 1), 9),
+    )
+    capacity_left = {number(item) for item in diff.new}
+    assert capacity_left == {8}
+    assert seats(strategy, diff) == {"web-2": [4, 5, 8]}
+    more = diff_of(
+        group(1, 2, 3, 4, 5, 6, 8),
+        stored("web-0", 1),
+        stored("web-1", 2, 3),
+        stored("web-2", 4, 5, 6),
+    )
+    assert seats(strategy, more) == {"web-1": [2, 3, 8]}
+
+
+@every_strategy
+def test_whole_slices_of_new_endpoints_are_created(strategy: PackingStrategy) -> None:
+    found = seats(strategy, diff_of(group(*range(1, 8)), stored("web-0", 1)))
+    assert {name: len(held) for name, held in found.items()} == {"new-0": 3, "new-1": 3}
+    assert sorted(chain.from_iterable(found.values())) == [2, 3, 4, 5, 6, 7]
+
+
+@every_strategy
+def test_an_emptied_slice_is_free(strategy: PackingStrategy) -> None:
+    diff = diff_of(group(1), stored("web-0", 1), stored("web-1", 9))
+    assert strategy.pack(diff) == Packing((Placement("web-1"),))
+
+
+# --- KubernetesPacking ------------------------------------------------------------------------
+
+
+def test_kubernetes_deletes_an_emptied_slice_though_endpoints_are_left_for_it() -> None:
+    diff = diff_of(group(1, 2, 3, 4), stored("web-0", 1, 2, 3), stored("web-1", 9))
+    assert seats(KubernetesPacking(), diff) == {"web-1": [], "new-0": [4]}
+    assert seats(MinimalWrites(), diff) == {"web-1": [4]}
+
+
+def test_kubernetes_keeps_an_empty_slice_that_needs_other_labels() -> None:
+    diff = diff_of(group(1), stored("web-0", 1), stored("web-1", labels={"left": "over"}))
+    assert seats(KubernetesPacking(), diff) == {"web-1": []}
+    filled = diff_of(group(1, 2), stored("web-0", 1), stored("web-1", labels={"left": "over"}))
+    assert seats(KubernetesPacking(), filled) == {"web-1": [2]}
+
+
+def test_kubernetes_never_splits_a_slice_over_capacity() -> None:
+    diff = diff_of(group(1, 2, 3, 4), stored("web-0", 1, 2, 3, 4))
+    assert diff.dirty
+    assert KubernetesPacking().pack(diff) == Packing(())
+    assert seats(MinimalWrites(), diff) == {"web-0": [1, 2, 3], "new-0": [4]}
+    changed = diff_of(group(1, 2, 3, 4, 5), stored("web-0", endpoint(1, 1), 2, 3, 4))
+    assert seats(KubernetesPacking(), changed) == {"web-0": [1, 2, 3, 4], "new-0": [5]}
+
+
+def test_kubernetes_takes_slices_in_which_only_hints_change_for_unchanged_ones() -> None:
+    diff = diff_of(
+        group(endpoint(1, 2), 2, 3, 4, 5),
+        stored("web-0", 1),
+        stored("web-1", 2, endpoint(3, 1)),
+    )
+    # web-1 is filled first; what is left fits web-0, which is written for its hints anyway.
+    found = seats(KubernetesPacking(), diff)
+    assert {name: len(held) for name, held in found.items()} == {"web-0": 2, "web-1": 3}
+    assert found["web-0"][0] == 1
+    small = diff_of(group(endpoint(1, 2)), stored("web-0", 1))
+    assert KubernetesPacking().pack(small) == Packing((Placement("web-0", (endpoint(1, 2),)),))
+
+
+def test_kubernetes_deletes_slices_of_other_ports_and_creates_new_ones() -> None:
+    state = state_of([group(1, 2)], [stored("web-0", 1, 2, ports=(HTTP_ALT,))])
+    diff = next(item for item in state.groups if item.desired_count)
+    found = seats(KubernetesPacking(), diff)
+    assert found["web-0"] == []
+    assert sorted(found["new-0"]) == [1, 2]
+    assert seats(MinimalWrites(), diff) == {"web-0": [1, 2]}
+
+
+def test_kubernetes_scatters_new_endpoints_in_an_order_that_is_always_the_same() -> None:
+    diff = diff_of(group(*range(30)), capacity=10)
+    (first, *_) = seats(KubernetesPacking(), diff).values()
+    assert first == [24, 2, 26, 22, 18, 20, 1, 28, 10, 12]
+    assert first != sorted(first)
+
+
+# --- MinimalWrites ----------------------------------------------------------------------------
+
+
+def test_merging_lays_dirty_slices_out_in_as_few_as_hold_them() -> None:
+    current = [stored(f"web-{i}", endpoint(i, 1)) for i in range(4)]
+    diff = diff_of(group(0, 1, 2, 3), *current)
+    assert seats(MinimalWrites(), diff) == {
+        "web-0": [0, 2, 3],
+        "web-1": [1],
+        "web-2": [],
+        "web-3": [],
+    }
+    assert seats(MinimalWrites(merge=False), diff) == {f"web-{i}": [i] for i in range(4)}
+
+
+def test_merging_never_touches_a_clean_slice_that_need_not_be_written() -> None:
+    diff = diff_of(group(0, 1, 2), stored("web-0", 0), stored("web-1", 1), stored("web-2", 2, 9))
+    assert seats(MinimalWrites(), diff) == {"web-2": [2]}
+
+
+def test_a_slice_over_capacity_gives_away_its_last_endpoints() -> None:
+    diff = diff_of(group(0, 1, 2, 3, 4), stored("web-0", 0, 1, 2, 3), stored("web-1", 4, 9))
+    for strategy in STRATEGIES[:2]:
+        assert seats(strategy, diff) == {"web-0": [0, 1, 2], "web-1": [4, 3]}
+
+
+# --- the bound --------------------------------------------------------------------------------
+
+_CLEAN = stored("web-0", 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("expected", "desired", "current"),
+    [
+        pytest.param(0, [group(1, 2, 3)], [_CLEAN], id="nothing to do"),
+        pytest.param(1, [group(1, 2, 3, 4)], [_CLEAN], id="a new endpoint"),
+        pytest.param(1, [group(1, 2)], [_CLEAN], id="an endpoint gone"),
+        pytest.param(2, [group(*range(1, 10))], [_CLEAN], id="new endpoints for two slices more"),
+        pytest.param(
+            2,
+            [group(*range(6))],
+            [stored("web-0", 0, 9), stored("web-1", 1, 8)],
+            id="new endpoints that dirty slices have room for",
+        ),
+        pytest.param(
+            3,
+            [group(*range(7))],
+            [stored("web-0", 0, 9), stored("web-1", 1, 8)],
+            id="one more than dirty slices have room for",
+        ),
+        pytest.param(1, [group(ports=())], [], id="a placeholder that is missing"),
+        pytest.param(0, [group(ports=())], [stored("web-0", ports=())], id="a placeholder"),
+        pytest.param(
+            1,
+            [group(ports=())],
+            [stored("web-0", 1, ports=())],
+            id="a slice that becomes the placeholder",
+        ),
+        pytest.param(
+            1,
+            [group(ports=())],
+            [stored("web-0", 1)],
+            id="a slice of other ports that becomes the placeholder",
+        ),
+        pytest.param(
+            1,
+            [group(7, ports=(HTTP_ALT,))],
+            [stored("web-0", 1)],
+            id="a slice that is recycled",
+        ),
+        pytest.param(
+            2,
+            [group(7, kind=IPV6)],
+            [stored("web-0", 1)],
+            id="a slice of another address type, which cannot be",
+        ),
+        pytest.param(
+            2,
+            [group(1)],
+            [
+                stored("web-0", 1),
+                stored("web-1", 1, labels={"left": "over"}),
+                stored("web-2", 9),
+            ],
+            id="copies: the clean one stays, the others are written",
+        ),
+    ],
+)
+def test_minimum_writes(
+    expected: int, desired: list[EndpointGroup], current: list[EndpointSlice]
+) -> None:
+    assert minimum_writes(state_of(desired, current)) == expected
+
+
+def test_slices_of_a_stale_owner_are_writes_that_nothing_spares() -> None:
+    stale = stored("web-9", 1, owner_references=(OLD_OWNER,))
+    assert minimum_writes(state_of([group(1)], [stale])) == 2
+    assert minimum_writes(state_of([group(1)], [stale, stored("web-0", 1)])) == 1
