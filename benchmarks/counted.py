@@ -38,6 +38,7 @@ from endpointslice import (
     Cost,
     Endpoint,
     EndpointSlice,
+    Generational,
     KubernetesPacking,
     MinimalWrites,
     PackingStrategy,
@@ -56,6 +57,7 @@ _STRATEGIES: Final[dict[str, PackingStrategy]] = {
     "KubernetesPacking": KubernetesPacking(),
     "MinimalWrites": MinimalWrites(),
     "MinimalWrites(merge=False)": MinimalWrites(merge=False),
+    "Generational": Generational(),
 }
 #: Small slices, so that a history of a few hundred endpoints has a dozen of them.
 _HISTORY_CAPACITY: Final = 25

@@ -197,7 +197,7 @@ EndpointKey = NewType("EndpointKey", str)
 class EndpointConditions:
     """What an endpoint can be used for now.
 
-    Args:
+    Attributes:
         ready: It takes new connections. Never true while terminating, unless the Service
             publishes addresses that are not ready.
         serving: As `ready`, whatever `terminating` says.
@@ -599,7 +599,7 @@ def _to_address_type(value: str) -> AddressType:
 class EndpointPort:
     """A port that every endpoint of a slice has.
 
-    Args:
+    Attributes:
         port: 1..65535; None means all ports.
         name: Unique in the slice; "" if there is only one.
         protocol: TCP, UDP or SCTP.
@@ -656,7 +656,7 @@ class EndpointGroup:
     An empty group without ports asks for one empty slice, the placeholder that tells consumers
     that the Service exists and has no backends.
 
-    Args:
+    Attributes:
         key: Address type and ports.
         endpoints: Any number, in any order; each identity at most once (checked when they are
             reconciled).
@@ -726,7 +726,7 @@ def _to_ports(values: Iterable[EndpointPort]) -> tuple[EndpointPort, ...]:
 class EndpointSlice:
     """One stored object: a shard of a Service's endpoints.
 
-    Args:
+    Attributes:
         metadata: Its name, labels, owner, version.
         address_type: Type of all addresses; immutable.
         ports: Ports of all endpoints, in the order in which they are stored.
@@ -819,7 +819,7 @@ def _make_slice(
 class SliceTemplate:
     """What every slice of one owner carries.
 
-    Args:
+    Attributes:
         metadata: Namespace, generate_name, labels, annotations and owner references for new
             slices. Labels, owners and annotations that a stored slice lacks or has otherwise
             make it be written, but for two that only ride on writes made anyway: the

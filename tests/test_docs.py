@@ -252,3 +252,18 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
         name = str(file.relative_to(ROOT))
         if anchor and name in PAGES and not name.startswith("docs/reference/"):
             assert anchor in anchors(PAGES[name]), match["target"]
+
+
+def test_the_table_of_generational_packing_is_what_the_benchmark_counts() -> None:
+    counted = json.loads((ROOT / "benchmarks" / "counted.json").read_text())
+    text = (ROOT / "docs" / "explanation" / "packing.md").read_text()
+    for name, found in counted.items():
+        if name.startswith("history: "):
+            ours, theirs = found["Generational"], found["KubernetesPacking"]
+            writes = [
+                item["creates"] + item["updates"] + item["deletes"] for item in (theirs, ours)
+            ]
+            ratio = f"{writes[1] / writes[0]:.2f}"
+            size = f"{ours['bytes_written'] / theirs['bytes_written']:.2f}"
+            row = f"| {theirs['steps']} | {writes[0]:,} | {writes[1]:,} | {ratio} | {size} |"
+            assert f"| {name.removeprefix('history: ')} {row}" in text

@@ -17,6 +17,7 @@ from endpointslice import (
     LABEL_SERVICE_NAME,
     Cost,
     EndpointSlice,
+    Generational,
     KubernetesPacking,
     MinimalWrites,
     Node,
@@ -47,6 +48,7 @@ __all__ = [
 STRATEGIES: Final[Mapping[str, PackingStrategy]] = {
     "minimal": MinimalWrites(),
     "minimal-no-merge": MinimalWrites(merge=False),
+    "generational": Generational(),
     "kubernetes": KubernetesPacking(),
 }
 

@@ -6,13 +6,17 @@ I/O.
 """
 
 from endpointslice.packing.bounds import minimum_writes
+from endpointslice.packing.generational import ExitOrder, Generational, Moves
 from endpointslice.packing.kubernetes import KubernetesPacking
 from endpointslice.packing.minimal import MinimalWrites
 from endpointslice.packing.placement import Packing, PackingStrategy, Placement
 
 __all__ = [
+    "ExitOrder",
+    "Generational",
     "KubernetesPacking",
     "MinimalWrites",
+    "Moves",
     "Packing",
     "PackingStrategy",
     "Placement",
