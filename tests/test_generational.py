@@ -213,6 +213,16 @@ def test_a_slice_that_another_group_leaves_becomes_the_nursery() -> None:
     assert (update.before.name, numbers(update.after)) == ("web-x", [2])
 
 
+def test_a_clean_slice_is_written_only_if_something_comes_into_it() -> None:
+    current = (
+        stored("web-a", pod(1), pod(2), pod(3)),
+        stored("web-b", pod(4, "n")),
+    )
+    desired = [pod(1, "t"), pod(2), pod(3), pod(4, "n")]
+    (update,) = plan_of(Generational(moves=Moves.NEVER), desired, *current).operations
+    assert (update.before and update.before.name) == "web-a"
+
+
 def test_above_the_fill_bound_new_pods_go_to_the_emptiest_slice_instead_of_a_nursery() -> None:
     current = [stored("web-8", pod(8), pod(9)), *(stored(f"web-{i}", pod(i)) for i in range(8))]
     plan = plan_of(Generational(min_fill=1.0), [pod(i) for i in range(11)], *current)

@@ -76,6 +76,8 @@ class _Bin:
     name: str
     before: tuple[Endpoint, ...] = ()
     volatile: int = 0
+    #: It need not be written, if in the end nothing comes or goes.
+    is_clean: bool = False
 
     @property
     def settled(self) -> int:
@@ -252,7 +254,7 @@ def _emptiest(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSl
 
 
 def _opened(diff: Diff, item: CleanSlice) -> _Bin:
-    return _Bin(item.name, diff.open(item.name), item.volatile)
+    return _Bin(item.name, diff.open(item.name), item.volatile, is_clean=True)
 
 
 def _is_coming(item: _Bin) -> bool:
@@ -343,7 +345,7 @@ class _Layout:
         return [
             Placement(item.name, tuple(kept[i]), tuple(added[i]))
             for i, item in enumerate(self._bins)
-            if item.name or added[i]
+            if added[i] or (item.name and not (item.is_clean and len(kept[i]) == len(item.before)))
         ]
 
 
@@ -366,11 +368,13 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
     # Cold slices were laid out last: fill these first, and keep the hot ones small.
     room = [i for i, item in enumerate(result) if 0 < len(item.endpoints) < capacity]
     free = sum(capacity - len(result[i].endpoints) for i in room)
+    opened = set()
     for item in clean:
         left = diff.open(item.name)
         if free < len(left):
             room.append(len(result))
             free += capacity - len(left)
+            opened.add(item.name)
             result.append(Placement(item.name, left))
             continue
         free -= len(left)
@@ -385,4 +389,4 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
         excess -= 1
         if not excess:
             break
-    return result
+    return [item for item in result if item.added or item.name not in opened]
