@@ -8,11 +8,11 @@ over capacity. All others are **clean**. Desired endpoints that are in no slice 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, compress, count, repeat
 from operator import is_not, not_
-from typing import TypeAlias, final
+from typing import final
 
 import attrs
 
@@ -36,18 +36,6 @@ from endpointslice.models import (
 )
 
 __all__ = ["CleanSlice", "Diff", "DirtySlice", "Reason", "StateDiff", "diff_group", "diff_state"]
-
-
-#: How many endpoints of a slice are sure to change again.
-Volatility: TypeAlias = Callable[[EndpointSlice], int]
-
-
-def volatile_count(stored: EndpointSlice) -> int:
-    """Count the endpoints that are not ready, and will be, or terminate, and will go.
-
-    Complexity: O(n) for n endpoints; O(1) when asked again.
-    """
-    return stored.volatile_count
 
 
 class Reason(StrEnum):
@@ -346,7 +334,6 @@ def diff_group(
     template: SliceTemplate,
     max_endpoints_per_slice: int,
     is_wanted: bool = True,
-    volatility: Volatility = volatile_count,
 ) -> Diff:
     """Compare one group's slices with its n desired endpoints.
 
@@ -358,7 +345,6 @@ def diff_group(
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         is_wanted: Whether somebody asks for the group; an empty group without ports that is
             wanted has a placeholder slice.
-        volatility: Counts the endpoints of a clean slice that are sure to change again.
 
     Returns:
         The Diff. An endpoint that stands in several slices stays where that costs no write, or
@@ -403,7 +389,8 @@ def diff_group(
         capacity,
         tuple(sorted(dirty, key=lambda item: item.name)),
         tuple(
-            CleanSlice(stored.name, len(stored.endpoints), volatility(stored)) for stored in clean
+            CleanSlice(stored.name, len(stored.endpoints), stored.volatile_count)
+            for stored in clean
         ),
         tuple(sorted(left.values(), key=_key_of)),
         len(desired),
@@ -480,7 +467,6 @@ def diff_state(
     *,
     template: SliceTemplate,
     max_endpoints_per_slice: int,
-    volatility: Volatility = volatile_count,
 ) -> StateDiff:
     """Compare all slices of one owner with all groups that it should have.
 
@@ -490,7 +476,6 @@ def diff_state(
             template's are ignored.
         template: What every slice carries.
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
-        volatility: Counts the endpoints of a clean slice that are sure to change again.
 
     Returns:
         A Diff for each group. A slice of a group that is gone, holding endpoints that another
@@ -535,7 +520,6 @@ def diff_state(
             template=template,
             max_endpoints_per_slice=max_endpoints_per_slice,
             is_wanted=key in wanted,
-            volatility=volatility,
         )
         for key in sorted({**wanted, **slices}, key=lambda key: key.sort_key)
     }

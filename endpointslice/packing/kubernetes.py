@@ -35,8 +35,9 @@ class KubernetesPacking:
     arbitrary but always the same: sorted, neighbours in name or address would share slices,
     and the baseline would be better or worse than the reference is.
 
-    At most one write more than the minimum of each group: the reference deletes an emptied
-    slice though endpoints are left that would fit it.
+    Where no slice is written for its hints alone, at most one write more than the minimum of
+    each group: the reference deletes an emptied slice though endpoints are left that would fit
+    it. Slices written for their hints are not filled, so there it can be more.
 
     Complexity: O(n + s log s) for n endpoints in s dirty slices and s clean ones.
     Source: k8s.io/endpointslice reconciler.go, reconcileByPortMapping.
