@@ -14,6 +14,8 @@ __all__ = [
     "EndpointSliceError",
     "ManifestError",
     "ModelError",
+    "TraceError",
+    "UnsoundPlanError",
 ]
 
 #: Longest rendering of an offending value in a message; the attribute keeps all of it.
@@ -137,3 +139,44 @@ class ConflictError(EndpointSliceError):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.message}"
+
+
+@final
+class TraceError(EndpointSliceError):
+    """A trace is no history that can be.
+
+    Attributes:
+        path: Where in it: `steps[3].set[0]`, `changes[17]`; "" for the whole.
+        message: What is wrong with it.
+        value: The offending value; None if there is none.
+    """
+
+    def __init__(self, path: str, message: str, value: object = None) -> None:
+        super().__init__(path, message, value)
+        self.path = path
+        self.message = message
+        self.value = value
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        shown = "" if self.value is None else f", got {_shown(self.value)}"
+        return f"{where}{self.message}{shown}"
+
+
+@final
+class UnsoundPlanError(EndpointSliceError):
+    """A strategy made a plan that `check_plan` finds fault with.
+
+    Attributes:
+        at: The sync that the plan was made for, in milliseconds from the start of the trace.
+        problems: What is wrong with it, one sentence each.
+    """
+
+    def __init__(self, at: int, problems: tuple[str, ...]) -> None:
+        super().__init__(at, problems)
+        self.at = at
+        self.problems = problems
+
+    def __str__(self) -> str:
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        return f"sync at {self.at} ms: {self.problems[0]}{more}"
