@@ -296,15 +296,15 @@ class Cluster:
         requests_per_second: int = 20,
         life: Life = LIFE,
     ) -> None:
+        self.nodes = nodes
+        self.zones = zones
         self.now = -_HISTORY
-        self.rng = Random(seed)  # noqa: S311 - a seed is what it is for
+        self.rng = Random(seed)  # noqa: S311 - nothing is a secret here
         #: How many active pods each node holds.
         self.ranks = dict.fromkeys(range(nodes), 0)
         #: What the owner does about a change.
         self.controller: Callable[[], None] = lambda: None
         self._life = life
-        self.nodes = nodes
-        self.zones = zones
         self._gap = 1000 // requests_per_second
         self._next_request = self.now
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -568,7 +568,7 @@ class Deployment:
     def unavailable(self) -> int:
         """How many of the replicas may be missing."""
         missing = to_count(self._max_unavailable, self.replicas, round_up=False)
-        return min(self.replicas, missing or not self.surge)
+        return min(self.replicas, missing or (0 if self.surge else 1))
 
     @property
     def is_rolling(self) -> bool:

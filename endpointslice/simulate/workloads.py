@@ -163,18 +163,25 @@ def _fail_nodes(
 
 
 def _lose_zone(
-    cluster: Cluster, pods: int, *, outage: int, spread: int, toleration: int, eviction: int
+    cluster: Cluster,
+    pods: int,
+    *,
+    outage: int,
+    spread: int,
+    toleration: int,
+    percent: int,
+    eviction: int,
 ) -> None:
-    """Lose all nodes of a zone; they are given up one each `eviction`, until it is back."""
+    """Lose all nodes of a zone; a share is given up, one each `eviction`, before it is back."""
     Deployment(cluster, pods)
     cluster.begin()
     zone = cluster.rng.randrange(cluster.zones)
-    for i, node in enumerate(range(zone, cluster.nodes, cluster.zones)):
+    nodes = range(zone, cluster.nodes, cluster.zones)
+    for node in nodes:
         cluster.after(TICK + cluster.rng.randrange(spread), partial(cluster.fail, node))
-        given_up = TICK + spread + toleration + i * eviction
-        if given_up < outage:
-            cluster.after(given_up, partial(cluster.evict, node))
         cluster.after(outage + cluster.rng.randrange(spread), partial(cluster.recover, node))
+    for i, node in enumerate(nodes[: _share(percent, len(nodes))]):
+        cluster.after(toleration + spread + i * eviction, partial(cluster.evict, node))
     cluster.run_until()
 
 
@@ -372,6 +379,7 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
                 outage=7 * _MINUTE,
                 spread=10 * TICK,
                 toleration=5 * _MINUTE,
+                percent=35,
                 eviction=10 * TICK,
             ),
         ),
