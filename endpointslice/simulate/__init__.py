@@ -3,6 +3,16 @@
 traces (what happens) -> runs (a controller that syncs) -> reports (what it cost).
 """
 
+from endpointslice.simulate.reports import (
+    Job,
+    Mean,
+    Result,
+    Row,
+    TraceSource,
+    compare,
+    run_all,
+    summarize,
+)
 from endpointslice.simulate.runs import Run, Step, Sync, follow, simulate
 from endpointslice.simulate.traces import (
     TICK,
@@ -17,14 +27,22 @@ from endpointslice.simulate.traces import (
 __all__ = [
     "TICK",
     "Change",
+    "Job",
+    "Mean",
     "PodState",
+    "Result",
+    "Row",
     "Run",
     "Step",
     "Sync",
     "Trace",
+    "TraceSource",
+    "compare",
     "decode_trace",
     "encode_trace",
     "follow",
     "read_trace",
+    "run_all",
     "simulate",
+    "summarize",
 ]
