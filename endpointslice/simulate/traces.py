@@ -314,12 +314,13 @@ def _whole(value: object, path: str) -> int:
 
 
 def _state(value: object, path: str) -> PodState:
-    if value not in _STATES:
+    state = _STATES.get(value) if isinstance(value, str) else None
+    if state is None:
         raise TraceError(path, f"must be in a state of {', '.join(_STATES)}", value)
-    return _STATES[value]
+    return state
 
 
-_STATES: Final[Mapping[Any, PodState]] = {str(state): state for state in PodState}
+_STATES: Final = {str(state): state for state in PodState}
 
 
 def _milliseconds(value: object, path: str) -> int:
