@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from functools import lru_cache
 from itertools import islice
@@ -68,16 +68,29 @@ class Job:
 
     def run(self) -> Result:
         """Make the run; see `simulate` for what is raised."""
-        source = self.source
-        trace = source if isinstance(source, Trace) else _trace_of(source, self.seed)
-        run = simulate(
-            trace.with_random_uids(self.seed) if self.random_uids else trace,
-            self.strategy,
-            max_endpoints_per_slice=self.max_endpoints_per_slice,
-            sync_period=self.sync_period,
-            check=self.check,
-        )
-        return Result(job=self, run=run, nodes=trace.nodes, reference=FrozenDict(trace.reference))
+        return _result(self, _outcome(self))
+
+
+#: What comes back from where a job ran: all of a result but the job, which may hold a long trace.
+_Outcome: TypeAlias = tuple[Run, int, Mapping[str, int]]
+
+
+def _outcome(job: Job) -> _Outcome:
+    source = job.source
+    trace = source if isinstance(source, Trace) else _trace_of(source, job.seed)
+    run = simulate(
+        trace.with_random_uids(job.seed) if job.random_uids else trace,
+        job.strategy,
+        max_endpoints_per_slice=job.max_endpoints_per_slice,
+        sync_period=job.sync_period,
+        check=job.check,
+    )
+    return run, trace.nodes, trace.reference
+
+
+def _result(job: Job, outcome: _Outcome) -> Result:
+    run, nodes, reference = outcome
+    return Result(job=job, run=run, nodes=nodes, reference=reference)
 
 
 @lru_cache(maxsize=1)
@@ -109,7 +122,7 @@ def run_all(
     executor: Executor | None = None,
     *,
     progress: Callable[[Result], object] | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Make many runs and yield what came of them, in the order of the jobs.
 
     What has been yielded does not depend on the executor. Whoever stops early, by an interrupt
@@ -133,24 +146,26 @@ def run_all(
             yield result
         return
     waiting = iter(jobs)
-    queue: deque[Future[Result]] = deque()
-    running: set[Future[Result]] = set()
+    queue: deque[tuple[Job, Future[_Outcome]]] = deque()
+    running: set[Future[_Outcome]] = set()
     try:
         while True:
-            begun = [executor.submit(job.run) for job in islice(waiting, _AHEAD - len(running))]
-            queue.extend(begun)
-            running.update(begun)
+            for job in islice(waiting, _AHEAD - len(running)):
+                future = executor.submit(_outcome, job)
+                running.add(future)
+                queue.append((job, future))
             if not queue:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in filter(done.__contains__, queue):
+            for job, future in queue:
                 # A failure waits for its turn: which of several is raised is no matter of luck.
-                if future.exception() is None:
-                    tell(future.result())
-            while queue and queue[0].done():
-                yield queue.popleft().result()
+                if future in done and future.exception() is None:
+                    tell(_result(job, future.result()))
+            while queue and queue[0][1] not in running:
+                job, future = queue.popleft()
+                yield _result(job, future.result())
     finally:
-        for future in queue:
+        for _, future in queue:
             future.cancel()
 
 
