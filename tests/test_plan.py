@@ -623,7 +623,7 @@ def test_check_plan_tells_what_is_wrong_in_slices_that_nobody_writes() -> None:
     right, twice, old = stored("web-0", 1), stored("web-1", 1), stored("web-2", endpoint(2, 1))
     unwanted, before = stored("web-3", 3), stored("web-4", 4)
     current = [right, twice, old, unwanted, before]
-    written = [update(before, stored("web-4", 5))]
+    written: list[Operation] = [update(before, stored("web-4", 5))]
     assert problems_of(written, [group(1, 2, 5)], current) == (
         f"after the plan: {endpoint(1).key!r} is there 2 times",
         f"after the plan: {endpoint(2).key!r} is not as desired",
