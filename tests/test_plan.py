@@ -611,6 +611,26 @@ def test_check_plan_takes_slices_without_a_namespace_for_ours() -> None:
     assert problems_of([], [group(1, 2)], [ours, nowhere], (ours, nowhere)) == ()
 
 
+def test_check_plan_tells_an_endpoint_that_a_written_slice_shares_with_one_that_is_not() -> None:
+    left_alone, before = stored("web-0", 1), stored("web-1", 2)
+    after = stored("web-1", 1, 2)
+    assert problems_of([update(before, after)], [group(1, 2)], [left_alone, before]) == (
+        f"after the plan: {endpoint(1).key!r} is there 2 times",
+    )
+
+
+def test_check_plan_tells_what_is_wrong_in_slices_that_nobody_writes() -> None:
+    right, twice, old = stored("web-0", 1), stored("web-1", 1), stored("web-2", endpoint(2, 1))
+    unwanted, before = stored("web-3", 3), stored("web-4", 4)
+    current = [right, twice, old, unwanted, before]
+    written: list[Operation] = [update(before, stored("web-4", 5))]
+    assert problems_of(written, [group(1, 2, 5)], current) == (
+        f"after the plan: {endpoint(1).key!r} is there 2 times",
+        f"after the plan: {endpoint(2).key!r} is not as desired",
+        f"after the plan: {endpoint(3).key!r} is there, which nobody wants",
+    )
+
+
 def test_check_plan_tells_what_is_missing_from_a_plan_without_operations() -> None:
     assert problems_of([], [group(1)], []) == (
         f"after the plan: {endpoint(1).key!r} is there 0 times",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 from typing import Final, final
 from zlib import crc32
 
@@ -90,14 +89,18 @@ class KubernetesPacking:
 
 
 def _scattered(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    """Order by a checksum of the key; those of one checksum stay as they are."""
-    keys = map(str.encode, map(_key_of, endpoints))
-    checksums = list(map(crc32, keys, repeat(_ANY_START)))
-    return [endpoints[i] for i in sorted(range(len(endpoints)), key=checksums.__getitem__)]
+    """Order by a hash of the key; those of one hash stay as they are.
+
+    A checksum alone would not do: it is linear, so that keys that count up have checksums that
+    follow a pattern, and neighbours still share slices more often than by chance.
+    """
+    checksums = map(crc32, map(str.encode, map(_key_of, endpoints)))
+    hashes = [checksum * _GOLDEN_RATIO & 0xFFFFFFFF for checksum in checksums]
+    return [endpoints[i] for i in sorted(range(len(endpoints)), key=hashes.__getitem__)]
 
 
-#: Where the checksum starts: any number will do, and must then never change.
-_ANY_START: Final = 7919
+#: 2**32 divided by it. Source: Knuth, The Art of Computer Programming, 6.4, multiplicative hashing.
+_GOLDEN_RATIO: Final = 2654435761
 
 
 def _was_emptied(item: DirtySlice) -> bool:

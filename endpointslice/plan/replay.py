@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
-from itertools import count
+from itertools import count, repeat
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -18,6 +18,7 @@ from endpointslice.models import (
     EndpointKey,
     EndpointSlice,
     GroupKey,
+    _key_of,
 )
 from endpointslice.plan.operations import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice
 
@@ -100,9 +101,21 @@ def _standing(
 
 # --- checking ---------------------------------------------------------------------------------
 
-#: One endpoint of one group: with other ports it is another backend to consumers.
-_Place: TypeAlias = tuple[GroupKey, EndpointKey]
+#: One endpoint of one group, by the group's number: with other ports it is another backend to
+#: consumers.
+_Place: TypeAlias = tuple[int, EndpointKey]
 _Copies: TypeAlias = dict[_Place, list[Endpoint]]
+_Wanted: TypeAlias = Mapping[GroupKey, Mapping[EndpointKey, Endpoint]]
+
+
+class _Numbers(dict[GroupKey, int]):
+    """Numbers for groups, given as they are asked for: these are hashed for every endpoint."""
+
+    __slots__ = ()
+
+    def __missing__(self, group: GroupKey) -> int:
+        number = self[group] = len(self)
+        return number
 
 
 def check_plan(
@@ -137,10 +150,9 @@ def check_plan(
     """
     wanted: dict[GroupKey, dict[EndpointKey, Endpoint]] = {}
     for group in desired:
-        wanted.setdefault(group.key, {}).update((item.key, item) for item in group.endpoints)
-    named = [*plan.unchanged]
-    for operation in plan.operations:
-        named += [item for item in (operation.before, operation.after) if item is not None]
+        members = zip(map(_key_of, group.endpoints), group.endpoints, strict=True)
+        wanted.setdefault(group.key, {}).update(members)
+    named = [*plan.unchanged, *_written(plan)]
     owners, namespaces = set(map(_owner, named)), {item.metadata.namespace for item in named} - {""}
     problems: list[str] = []
     if len(owners) > 1 or len(namespaces) > 1:
@@ -162,9 +174,7 @@ def check_plan(
     for i, operation in enumerate(plan.operations):
         problems += _misfits(operation, state, foreign, shared, max_endpoints_per_slice)
         _carry_out(operation, state, f"\0{i}")
-    after = _copies(state.values())
-    problems += _incomplete(wanted, after, state.values())
-    problems += _unsafe_prefixes(plan, _copies(ours.values()), after)
+    problems += _misplaced(plan, wanted, ours, state)
     return tuple(problems)
 
 
@@ -180,12 +190,69 @@ def _shared_owners(plan: Plan) -> Set[str]:
     return set[str]().union(*uids).intersection(*uids)
 
 
-def _copies(slices: Iterable[EndpointSlice]) -> _Copies:
+def _written(plan: Plan) -> list[EndpointSlice]:
+    """The slices that operations name, before and after."""
+    sides = ((operation.before, operation.after) for operation in plan.operations)
+    return [stored for both in sides for stored in both if stored is not None]
+
+
+def _misplaced(
+    plan: Plan,
+    wanted: _Wanted,
+    before: Mapping[str, EndpointSlice],
+    after: Mapping[str, EndpointSlice],
+) -> Iterator[str]:
+    """What is wrong with who sits where, in the end and on the way there."""
+    written = _written(plan)
+    names = {stored.name for stored in written}
+    calm = {name: stored for name, stored in before.items() if name not in names}
+    left = _left_by(calm.values(), wanted, written)
+    if left is None:
+        left, calm = wanted, {}
+    numbers = _Numbers()
+    first, last = (
+        _copies((state[name] for name in state if name not in calm), numbers)
+        for state in (before, after)
+    )
+    yield from _incomplete(left, last, numbers)
+    holders = {stored.group_key for stored in after.values()}
+    for group, members in wanted.items():
+        if not members and not group.ports and group not in holders:
+            yield f"after the plan: {group.address_type} has no placeholder"
+    yield from _unsafe_prefixes(plan, first, last, numbers)
+
+
+def _left_by(
+    calm: Iterable[EndpointSlice], wanted: _Wanted, written: Iterable[EndpointSlice]
+) -> _Wanted | None:
+    """Return what is wanted beside what slices hold that nobody writes.
+
+    Returns:
+        None if one of them holds something else than is wanted, or something that a written
+        slice holds before or after: then every copy has to be looked at. This way the many
+        slices that a plan leaves alone are compared in C.
+    """
+    left = {group: dict(members) for group, members in wanted.items()}
+    elsewhere: dict[GroupKey, set[EndpointKey]] = {}
+    for stored in written:
+        elsewhere.setdefault(stored.group_key, set()).update(stored.keys)
+    for stored in calm:
+        group, keys = stored.group_key, stored.keys
+        found = tuple(map(left.get(group, {}).pop, keys, repeat(None)))
+        if found != stored.endpoints or not elsewhere.get(group, set()).isdisjoint(keys):
+            return None
+    return left
+
+
+def _places(stored: EndpointSlice, numbers: _Numbers) -> Iterable[_Place]:
+    return zip(repeat(numbers[stored.group_key]), stored.keys)
+
+
+def _copies(slices: Iterable[EndpointSlice], numbers: _Numbers) -> _Copies:
     found: _Copies = {}
     for stored in slices:
-        key = stored.group_key
-        for endpoint in stored.endpoints:
-            found.setdefault((key, endpoint.key), []).append(endpoint)
+        for place, endpoint in zip(_places(stored, numbers), stored.endpoints, strict=True):
+            found.setdefault(place, []).append(endpoint)
     return found
 
 
@@ -252,41 +319,43 @@ def _misfits(
         yield f"{title}: has resource version {new.resource_version!r}, not that of before"
 
 
-def _incomplete(
-    wanted: Mapping[GroupKey, Mapping[EndpointKey, Endpoint]],
-    after: _Copies,
-    slices: Iterable[EndpointSlice],
-) -> Iterator[str]:
+def _incomplete(wanted: _Wanted, after: _Copies, numbers: _Numbers) -> Iterator[str]:
     """What is missing or too much when all is done."""
-    for group, endpoints in wanted.items():
-        for key, endpoint in endpoints.items():
-            found = after.get((group, key), [])
-            if len(found) != 1:
-                yield f"after the plan: {key!r} is there {len(found)} times"
-            elif found[0] != endpoint:
-                yield f"after the plan: {key!r} is not as desired"
-    for group, key in after:
-        if key not in wanted.get(group, {}):
-            yield f"after the plan: {key!r} is there, which nobody wants"
-    holders = Counter(stored.group_key for stored in slices)
-    for group, endpoints in wanted.items():
-        if not endpoints and not group.ports and not holders[group]:
-            yield f"after the plan: {group.address_type} has no placeholder"
+    places: dict[_Place, Endpoint] = {}
+    for group, members in wanted.items():
+        number = numbers[group]
+        places.update(((number, key), endpoint) for key, endpoint in members.items())
+    for place, endpoint in places.items():
+        found = after.get(place, ())
+        if len(found) != 1:
+            yield f"after the plan: {place[1]!r} is there {len(found)} times"
+        elif found[0] != endpoint:
+            yield f"after the plan: {place[1]!r} is not as desired"
+    for place in after:
+        if place not in places:
+            yield f"after the plan: {place[1]!r} is there, which nobody wants"
 
 
-def _unsafe_prefixes(plan: Plan, before: _Copies, after: _Copies) -> Iterator[str]:
+def _unsafe_prefixes(
+    plan: Plan, before: _Copies, after: _Copies, numbers: _Numbers
+) -> Iterator[str]:
     """What goes wrong between two operations."""
-    counts = {place: len(copies) for place, copies in before.items()}
+    counts = Counter({place: len(copies) for place, copies in before.items()})
     for operation in plan.operations:
         title = _title(operation)
-        gained = {} if operation.after is None else _copies([operation.after])
-        lost = {} if operation.before is None else _copies([operation.before])
-        for place, copies in gained.items():
-            counts[place] = counts.get(place, 0) + len(copies)
-            known = [*before.get(place, ()), *after.get(place, ())]
-            if any(endpoint not in known for endpoint in copies):
+        if operation.after is not None:
+            gained = list(_places(operation.after, numbers))
+            counts.update(gained)
+            strange = {
+                place
+                for place, endpoint in zip(gained, operation.after.endpoints, strict=True)
+                if endpoint not in after.get(place, ()) and endpoint not in before.get(place, ())
+            }
+            for place in filter(strange.__contains__, dict.fromkeys(gained)):
                 yield f"{title}: {place[1]!r} has content of neither before nor after"
-        for place, copies in lost.items():
-            counts[place] = counts.get(place, 0) - len(copies)
-            if counts[place] <= 0 and place in before and place in after:
-                yield f"{title}: {place[1]!r} is in no slice after it"
+        if operation.before is not None:
+            lost = list(_places(operation.before, numbers))
+            counts.subtract(lost)
+            for place in dict.fromkeys(lost):
+                if counts[place] <= 0 and place in before and place in after:
+                    yield f"{title}: {place[1]!r} is in no slice after it"

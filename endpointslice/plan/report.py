@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress, count, filterfalse
+from operator import is_not
 from typing import TypeAlias, final
 
 import attrs
@@ -42,19 +44,9 @@ class Explanation:
     moved_out: tuple[Endpoint, ...] = ()
 
 
+_Keys: TypeAlias = dict[GroupKey, set[EndpointKey]]
 #: Where an endpoint of a group was, and how it was.
-_Homes: TypeAlias = Mapping[tuple[GroupKey, EndpointKey], tuple[str, Endpoint]]
-_Contents: TypeAlias = dict[tuple[GroupKey, EndpointKey], Endpoint]
-
-
-def _contents(slices: Iterable[EndpointSlice | None]) -> _Contents:
-    found: _Contents = {}
-    for stored in slices:
-        if stored is not None:
-            key = stored.group_key
-            for endpoint in stored.endpoints:
-                found.setdefault((key, endpoint.key), endpoint)
-    return found
+_Homes: TypeAlias = dict[GroupKey, dict[EndpointKey, tuple[str, Endpoint]]]
 
 
 def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
@@ -65,47 +57,75 @@ def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
 
     Complexity: O(n) for n endpoints.
     """
-    homes: dict[tuple[GroupKey, EndpointKey], tuple[str, Endpoint]] = {}
+    # Most endpoints stay where they are. Only those that come or go are looked for elsewhere.
+    comes: _Keys = {}
+    goes: _Keys = {}
     for operation in plan.operations:
-        if operation.before is not None:
-            key = operation.before.group_key
-            for endpoint in operation.before.endpoints:
-                homes.setdefault((key, endpoint.key), (operation.before.name, endpoint))
-    after = _contents((*plan.unchanged, *(operation.after for operation in plan.operations)))
-    return tuple(_explained(operation, homes, after) for operation in plan.operations)
+        before, after = operation.before, operation.after
+        if after is not None:
+            comes.setdefault(after.group_key, set()).update(_beyond(after, before))
+        if before is not None:
+            goes.setdefault(before.group_key, set()).update(_beyond(before, after))
+    homes: _Homes = {}
+    for operation in plan.operations:
+        before = operation.before
+        if before is not None:
+            group = before.group_key
+            found = comes.get(group, set()).intersection(before.keys)
+            known = homes.setdefault(group, {})
+            for endpoint in before.endpoints if found else ():
+                if endpoint.key in found:
+                    known.setdefault(endpoint.key, (before.name, endpoint))
+    elsewhere: _Keys = {}
+    for stored in (*plan.unchanged, *(operation.after for operation in plan.operations)):
+        if stored is not None:
+            group = stored.group_key
+            found = goes.get(group, set()).intersection(stored.keys)
+            elsewhere.setdefault(group, set()).update(found)
+    return tuple(_explained(operation, homes, elsewhere) for operation in plan.operations)
 
 
-def _explained(operation: Operation, homes: _Homes, after: _Contents) -> Explanation:
-    before_slice, after_slice = operation.before, operation.after
+def _beyond(one: EndpointSlice, other: EndpointSlice | None) -> set[EndpointKey]:
+    """Identities that a slice has in one state and, in that group, not in the other."""
+    if other is None or other.group_key != one.group_key:
+        return set(one.keys)
+    return set(one.keys).difference(other.keys)
+
+
+def _explained(operation: Operation, homes: _Homes, elsewhere: _Keys) -> Explanation:
+    before, after = operation.before, operation.after
     key = (operation.after or operation.before).group_key
     old: dict[EndpointKey, Endpoint] = {}
     old_key = key
-    if before_slice is not None:
-        old_key = before_slice.group_key
-        old = {endpoint.key: endpoint for endpoint in before_slice.endpoints}
+    if before is not None:
+        old_key = before.group_key
+        old = dict(zip(before.keys, before.endpoints, strict=True))
     added, changed, moved_in = [], [], []
-    new: Sequence[Endpoint] = () if after_slice is None else after_slice.endpoints
-    same_group = old_key == key
-    for endpoint in new:
-        was = old.get(endpoint.key) if same_group else None
-        if was is None and (key, endpoint.key) in homes:
-            home, was = homes[key, endpoint.key]
+    stays: Mapping[EndpointKey, Endpoint] = old if old_key == key else {}
+    keys: Sequence[EndpointKey] = () if after is None else after.keys
+    new: Sequence[Endpoint] = () if after is None else after.endpoints
+    found = list(map(stays.get, keys))
+    for i in compress(count(), map(is_not, found, new)):
+        was, endpoint = found[i], new[i]
+        if was is None and endpoint.key in homes.get(key, {}):
+            home, was = homes[key][endpoint.key]
             moved_in.append((endpoint, home))
         if was is None:
             added.append(endpoint)
         elif was != endpoint:
             changed.append((was, endpoint))
-    stays = {endpoint.key for endpoint in new} if same_group else frozenset[EndpointKey]()
-    lost = [endpoint for name, endpoint in old.items() if name not in stays]
+    kept = set(keys) if old_key == key else set[EndpointKey]()
+    lost = [old[name] for name in filterfalse(kept.__contains__, old)]
+    still_there = elsewhere.get(old_key, set())
     return Explanation(
         operation=operation,
         key=key,
         reasons=operation.reasons,
         added=tuple(added),
-        removed=tuple(item for item in lost if (old_key, item.key) not in after),
+        removed=tuple(item for item in lost if item.key not in still_there),
         changed=tuple(changed),
         moved_in=tuple(moved_in),
-        moved_out=tuple(item for item in lost if (old_key, item.key) in after),
+        moved_out=tuple(item for item in lost if item.key in still_there),
     )
 
 

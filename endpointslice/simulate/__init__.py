@@ -3,12 +3,23 @@
 traces (what happens) -> runs (a controller that syncs) -> reports (what it cost).
 """
 
+from endpointslice.simulate.reports import (
+    Job,
+    Mean,
+    Result,
+    Row,
+    TraceSource,
+    compare,
+    run_all,
+    summarize,
+)
 from endpointslice.simulate.runs import Run, Step, Sync, follow, simulate
 from endpointslice.simulate.traces import (
     TICK,
     Change,
     PodState,
     Trace,
+    TraceFile,
     decode_trace,
     encode_trace,
     read_trace,
@@ -17,14 +28,23 @@ from endpointslice.simulate.traces import (
 __all__ = [
     "TICK",
     "Change",
+    "Job",
+    "Mean",
     "PodState",
+    "Result",
+    "Row",
     "Run",
     "Step",
     "Sync",
     "Trace",
+    "TraceFile",
+    "TraceSource",
+    "compare",
     "decode_trace",
     "encode_trace",
     "follow",
     "read_trace",
+    "run_all",
     "simulate",
+    "summarize",
 ]

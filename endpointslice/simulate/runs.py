@@ -75,7 +75,7 @@ class Sync:
         at: When, in milliseconds from the start.
         cost: What its plan cost.
         slices: How many slices there are after it.
-        endpoints: How many endpoints.
+        endpoints: How many endpoints there are to be in them.
     """
 
     at: int
@@ -142,7 +142,7 @@ class Run:
     def mean_fill(self) -> float:
         """How full slices are, 0 to 1, as the mean over the syncs; 0 if there is none."""
         capacity = self.max_endpoints_per_slice
-        fills = [sync.endpoints / (sync.slices * capacity) for sync in self.syncs]
+        fills = [sync.endpoints / (max(1, sync.slices) * capacity) for sync in self.syncs]
         return sum(fills) / max(1, len(fills))
 
     @property
@@ -164,7 +164,7 @@ class Step:
         at: When, in milliseconds from the start.
         plan: What was written.
         slices: All slices after it, by name.
-        endpoints: How many endpoints they hold.
+        endpoints: How many endpoints there are to be in them.
     """
 
     at: int

@@ -12,9 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from hashlib import md5
-from os import PathLike
-from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 import attrs
 
@@ -26,6 +24,7 @@ __all__ = [
     "Change",
     "PodState",
     "Trace",
+    "TraceFile",
     "decode_trace",
     "encode_trace",
     "read_trace",
@@ -176,14 +175,27 @@ def _faults(changes: Sequence[Change], nodes: int) -> Iterator[tuple[int, str, o
 # --- reading ----------------------------------------------------------------------------------
 
 
-def read_trace(path: str | PathLike[str]) -> Trace:
-    """Read a trace from a JSON file, gzipped or not; it is named after the file.
+class TraceFile(Protocol):
+    """What a trace is read from: a `pathlib.Path`, or whatever else can be read like one."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, without the directory."""
+        ...
+
+    def read_bytes(self) -> bytes:
+        """Return all that is in it."""
+        ...
+
+
+def read_trace(file: TraceFile) -> Trace:
+    """Read a trace from JSON, gzipped or not; it is named after the file, without `.json.gz`.
 
     Raises:
         TraceError: It is cut off, or is no trace.
         OSError: It cannot be read.
     """
-    data = Path(path).read_bytes()
+    data = file.read_bytes()
     try:
         text = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except (EOFError, OSError, zlib.error) as error:
@@ -192,8 +204,7 @@ def read_trace(path: str | PathLike[str]) -> Trace:
         decoded = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TraceError("", f"is no JSON ({error})") from None
-    name = Path(path).name.removesuffix(".gz").removesuffix(".json")
-    return decode_trace(decoded, name=name)
+    return decode_trace(decoded, name=file.name.removesuffix(".gz").removesuffix(".json"))
 
 
 def decode_trace(data: Mapping[str, Any], *, name: str) -> Trace:
@@ -314,12 +325,13 @@ def _whole(value: object, path: str) -> int:
 
 
 def _state(value: object, path: str) -> PodState:
-    if value not in _STATES:
+    state = _STATES.get(value) if isinstance(value, str) else None
+    if state is None:
         raise TraceError(path, f"must be in a state of {', '.join(_STATES)}", value)
-    return _STATES[value]
+    return state
 
 
-_STATES: Final[Mapping[Any, PodState]] = {str(state): state for state in PodState}
+_STATES: Final = {str(state): state for state in PodState}
 
 
 def _milliseconds(value: object, path: str) -> int:
