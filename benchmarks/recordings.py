@@ -16,7 +16,9 @@ and after each step, and how long it took: so it is known who went in which step
 node and zone. When within the step is filled in. They are asked to go in the order of the
 ReplicaSet rule, fullest node first and then by uid, as if each had turned ready in a second of
 its own; as fast as the controller's default rate allows, 20 a second after a burst of 30; and
-are gone 1.1 to 4.2 seconds later, as long as the Pods of the roll-outs took.
+are gone 1.1 to 4.2 seconds later, as long as the Pods of the roll-outs took. The steps then last
+as long as the recorded ones, and the reference's rule, at a sync each half second, writes 877
+slices: the real controller wrote 884, ten at most in each half second, as its own rate allows.
 """
 
 from __future__ import annotations

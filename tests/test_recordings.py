@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from endpointslice import KubernetesPacking
 from endpointslice.errors import TraceError
 from endpointslice.simulate.recordings import read_watch, trace_from_watch
+from endpointslice.simulate.runs import simulate
 from endpointslice.simulate.traces import Change, PodState, Trace, read_trace
 
 TRACES = Path(__file__).parent.parent / "docs/examples/traces"
@@ -90,6 +92,7 @@ def brief(trace: Trace) -> list[tuple[int, int, str | None]]:
 def test_a_pod_has_an_endpoint_from_its_ip_to_its_end() -> None:
     trace = watch(
         (100.0, "ADDED", pod(1, node="", ip="", phase="Pending")),
+        (100.2, "MODIFIED", pod(1, node="", phase="Pending")),
         (100.5, "MODIFIED", pod(1, ip="", phase="Pending")),
         (101.0, "MODIFIED", pod(1)),
         (103.25, "MODIFIED", pod(1, ready=True)),
@@ -169,6 +172,15 @@ def test_an_endpoint_without_a_target_is_known_by_its_addresses() -> None:
     assert not trace.pod_uids
 
 
+def test_a_pod_whose_address_or_zone_changes_is_still_the_same() -> None:
+    moved = endpoint(1)
+    moved["addresses"], moved["zone"] = ["10.0.0.99"], "b"
+    trace = watch(
+        (0, "ADDED", stored("web-a", endpoint(1))), (1, "MODIFIED", stored("web-a", moved))
+    )
+    assert brief(trace) == [(0, 0, "r")]
+
+
 def test_an_endpoint_that_comes_back_keeps_its_number() -> None:
     trace = watch(
         (0, "ADDED", stored("web-a", endpoint(1))),
@@ -190,15 +202,16 @@ def test_nodes_keep_their_zones() -> None:
 
 
 def test_one_address_type_of_a_dual_stack_service_counts() -> None:
-    six = endpoint(1)
-    six["addresses"] = ["fd00::1"]
+    six, going = endpoint(1), endpoint(1, "t")
+    six["addresses"] = going["addresses"] = ["fd00::1"]
     trace = watch(
         (0, "ADDED", stored("web-a", endpoint(1))),
         (0, "ADDED", stored("web-b", six, family="IPv6")),
-        (1, "MODIFIED", stored("web-a", endpoint(1, "t"))),
-        (2, "MODIFIED", stored("web-b", family="IPv6")),
+        (1, "MODIFIED", stored("web-b", going, family="IPv6")),
+        (2, "MODIFIED", stored("web-a", endpoint(1, "t"))),
+        (3, "MODIFIED", stored("web-b", family="IPv6")),
     )
-    assert brief(trace) == [(0, 0, "r"), (1_000, 0, "t")]
+    assert brief(trace) == [(0, 0, "r"), (2_000, 0, "t")]
 
 
 def test_the_service_that_is_named_counts() -> None:
@@ -232,7 +245,7 @@ def test_a_bookmark_says_nothing() -> None:
         ({"at": True, "type": "ADDED", "object": pod(1)}, "events[1].at", True),
         ({"at": float("nan"), "type": "ADDED", "object": pod(1)}, "events[1].at", ...),
         ({"at": 1e300, "type": "ADDED", "object": pod(1)}, "events[1].at", 1e300),
-        ({"at": 4, "type": "ADDED", "object": pod(1)}, "events[1].at", 4),
+        ({"at": -1, "type": "ADDED", "object": pod(1)}, "events[1].at", -1),
         ({"at": 5, "type": "ERROR", "object": {}}, "events[1].type", "ERROR"),
         ({"at": 5, "type": "ADDED"}, "events[1].object", None),
         ({"at": 5, "type": "ADDED", "object": []}, "events[1].object", []),
@@ -255,7 +268,7 @@ def test_a_bookmark_says_nothing() -> None:
     ],
 )
 def test_a_bad_event_is_refused_by_its_path(event: Any, path: str, value: object) -> None:
-    first = {"at": 5, "type": "ADDED", "object": pod(1)}
+    first = {"at": 0, "type": "ADDED", "object": pod(1)}
     with pytest.raises(TraceError) as caught:
         trace_from_watch([first, event], name="bad")
     assert caught.value.path == path
@@ -357,3 +370,10 @@ def test_the_recorded_scale_down_goes_by_its_steps() -> None:
             seen.append(count)
     assert seen == [942, 837, 728, 673, 534, 463, 377, 262, 234, 120]
     assert all(name.startswith("api-dddcc8b4b-") for name in trace.pod_names.values())
+
+
+def test_the_recorded_scale_down_costs_the_reference_what_it_cost_the_real_controller() -> None:
+    trace, _ = real("scale-down")
+    # Its writes were limited to 20 a second, and there are ten slices.
+    run = simulate(trace, KubernetesPacking(), sync_period=500)
+    assert run.writes - 10 == pytest.approx(884, rel=0.03)

@@ -24,7 +24,7 @@ SMALL = 0.1
 
 @cache
 def small(name: str) -> Trace:
-    return WORKLOADS[name].trace(1, scale=SMALL)
+    return WORKLOADS[name].scaled(SMALL).trace(1)
 
 
 @cache
@@ -98,14 +98,16 @@ def test_no_change_is_none(name: str) -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_the_seed_decides(name: str) -> None:
     workload = WORKLOADS[name]
-    assert workload.trace(1, scale=SMALL) == small(name)
-    assert workload.trace(2, scale=SMALL).changes != small(name).changes
+    assert workload.scaled(SMALL).trace(1) == small(name)
+    assert workload.scaled(SMALL).trace(2).changes != small(name).changes
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_a_workload_can_be_sent_to_another_process(name: str) -> None:
     copy = pickle.loads(pickle.dumps(WORKLOADS[name]))
-    assert copy.trace(1, scale=SMALL) == small(name)
+    assert copy == WORKLOADS[name]
+    assert hash(copy) == hash(WORKLOADS[name])
+    assert copy.scaled(SMALL).trace(1) == small(name)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -117,7 +119,7 @@ def test_a_workload_has_a_summary_of_one_line(name: str) -> None:
 @pytest.mark.parametrize("scale", [0, -1, 1.5, float("nan")])
 def test_a_scale_that_is_none_is_refused(scale: float) -> None:
     with pytest.raises(ModelError) as caught:
-        WORKLOADS["drain-2000"].trace(1, scale=scale)
+        WORKLOADS["drain-2000"].scaled(scale)
     assert (caught.value.field, caught.value.message) == (
         "scale",
         "must be above 0 and at most 1",

@@ -10,8 +10,6 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from os import PathLike
-from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
 import attrs
@@ -19,7 +17,7 @@ import attrs
 from endpointslice.errors import ManifestError, TraceError
 from endpointslice.manifests import decode_pod, decode_slice
 from endpointslice.models import LABEL_SERVICE_NAME, LABEL_ZONE, EndpointConditions, FrozenDict
-from endpointslice.simulate.traces import TICK, Change, PodState, Trace
+from endpointslice.simulate.traces import TICK, Change, PodState, Trace, TraceFile
 
 __all__ = ["read_watch", "trace_from_watch"]
 
@@ -60,14 +58,16 @@ class _Object:
     backends: Mapping[_Identity, _Backend]
 
 
-def read_watch(path: str | PathLike[str], *, service: str = "") -> Trace:
-    """Read a watch from a file of JSON lines, gzipped or not; see `trace_from_watch`.
+def read_watch(file: TraceFile, *, service: str = "") -> Trace:
+    """Read a watch from lines of JSON, gzipped or not; it is named after the file.
+
+    See `trace_from_watch` for what the lines hold.
 
     Raises:
         TraceError: It is cut off, is no JSON, or is no watch.
         OSError: It cannot be read.
     """
-    data = Path(path).read_bytes()
+    data = file.read_bytes()
     try:
         text = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     except (EOFError, OSError, zlib.error) as error:
@@ -78,7 +78,7 @@ def read_watch(path: str | PathLike[str], *, service: str = "") -> Trace:
             events.append(json.loads(line))
         except (ValueError, RecursionError) as error:
             raise TraceError(f"events[{len(events)}]", f"is no JSON ({error})") from None
-    return trace_from_watch(events, name=Path(path).name.split(".")[0], service=service)
+    return trace_from_watch(events, name=file.name.split(".")[0], service=service)
 
 
 def trace_from_watch(events: Iterable[Mapping[str, Any]], *, name: str, service: str = "") -> Trace:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, TypeAlias, final
+from typing import Any, Final, final
 
 import attrs
 
@@ -19,9 +19,6 @@ from endpointslice.simulate.traces import TICK, Trace
 
 __all__ = ["WORKLOADS", "Workload"]
 
-#: What happens, on a cluster of so many pods: it makes the pods, begins the trace and acts.
-Story: TypeAlias = Callable[[Cluster, int], None]
-
 _MINUTE: Final = 60 * TICK
 _HOUR: Final = 60 * _MINUTE
 
@@ -29,15 +26,16 @@ _HOUR: Final = 60 * _MINUTE
 @final
 @attrs.frozen(kw_only=True)
 class Workload:
-    """A kind of history: a trace for each seed. It can be pickled.
+    """A kind of history: for each seed a trace. It is a value, and can be pickled.
 
     Attributes:
         name: What it and its traces are called.
         summary: What happens, in a line.
-        pods: How many pods the Service has.
+        pods: How many pods the Service has in the beginning.
         nodes: How many nodes there are, in three zones.
-        requests_per_second: How many pods a second controllers can create or delete.
-        story: What happens.
+        requests_per_second: How many pods its controllers can create or delete in a second.
+        story: What happens: makes the pods of a cluster, begins its trace, and acts.
+        parameters: What the story is told besides.
     """
 
     name: str
@@ -45,29 +43,36 @@ class Workload:
     pods: int
     nodes: int
     requests_per_second: int = 200
-    story: Story = attrs.field(repr=False)
+    story: Callable[..., None] = attrs.field(repr=False)
+    parameters: Mapping[str, Any] = FrozenDict()
 
-    def trace(self, seed: int, *, scale: float = 1) -> Trace:
-        """Return what happened, the same for the same seed on every machine.
-
-        Args:
-            seed: Of all that is left to chance.
-            scale: The share of the pods and nodes that there are, above 0 and at most 1. At
-                least 10 pods and 6 nodes are left, if there were so many.
-
-        Raises:
-            ModelError: The scale is none.
-        """
-        if not 0 < scale <= 1:
-            raise ModelError("scale", "must be above 0 and at most 1", scale)
+    def trace(self, seed: int) -> Trace:
+        """Return what happened, the same for the same seed on every machine."""
         cluster = Cluster(
-            nodes=max(min(6, self.nodes), round(self.nodes * scale)),
+            nodes=self.nodes,
             zones=3,
             seed=seed,
             requests_per_second=self.requests_per_second,
         )
-        self.story(cluster, max(min(10, self.pods), round(self.pods * scale)))
+        self.story(cluster, self.pods, **self.parameters)
         return cluster.trace(self.name)
+
+    def scaled(self, scale: float) -> Workload:
+        """Return the same with a share of its pods and nodes, for a quick look.
+
+        At least 10 pods and 6 nodes are left, if there were so many. How long things take, and
+        how fast they are asked for, stays as it is.
+
+        Raises:
+            ModelError: The scale is not above 0 and at most 1.
+        """
+        if not 0 < scale <= 1:
+            raise ModelError("scale", "must be above 0 and at most 1", scale)
+        return attrs.evolve(
+            self,
+            pods=max(min(10, self.pods), round(self.pods * scale)),
+            nodes=max(min(6, self.nodes), round(self.nodes * scale)),
+        )
 
 
 # --- what happens -----------------------------------------------------------------------------
@@ -288,21 +293,24 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             summary="1,000 pods, one a node, rolled twice: surge 25 %, unavailable 25 %",
             pods=1_000,
             nodes=3_000,
-            story=partial(_roll_out, surge="25%", unavailable="25%", times=2),
+            story=_roll_out,
+            parameters=FrozenDict(surge="25%", unavailable="25%", times=2),
         ),
         Workload(
             name="roll-out-300-x3",
             summary="300 pods rolled three times in a row: surge 10 %, unavailable 10 %",
             pods=300,
             nodes=100,
-            story=partial(_roll_out, surge="10%", unavailable="10%", times=3),
+            story=_roll_out,
+            parameters=FrozenDict(surge="10%", unavailable="10%", times=3),
         ),
         Workload(
             name="roll-out-5000",
             summary="5,000 pods rolled: surge 1 %, none unavailable",
             pods=5_000,
             nodes=1_000,
-            story=partial(_roll_out, surge="1%", unavailable=0),
+            story=_roll_out,
+            parameters=FrozenDict(surge="1%", unavailable=0),
         ),
         Workload(
             name="roll-out-10-x3",
@@ -310,7 +318,8 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             pods=10,
             nodes=10,
             requests_per_second=20,
-            story=partial(_roll_out, surge="25%", unavailable="25%", times=3),
+            story=_roll_out,
+            parameters=FrozenDict(surge="25%", unavailable="25%", times=3),
         ),
         Workload(
             name="stateful-150",
@@ -324,7 +333,8 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             summary="200 pods to 2,000 and back, three times",
             pods=200,
             nodes=100,
-            story=partial(_autoscale, peak=10, times=3, period=16 * TICK, up=25, down=10),
+            story=_autoscale,
+            parameters=FrozenDict(peak=10, times=3, period=16 * TICK, up=25, down=10),
         ),
         Workload(
             name="scale-down-10000",
@@ -332,7 +342,8 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             pods=10_000,
             nodes=500,
             requests_per_second=20,
-            story=partial(_scale, percents=(10,), pause=0),
+            story=_scale,
+            parameters=FrozenDict(percents=(10,), pause=0),
         ),
         Workload(
             name="scale-to-zero-500-x2",
@@ -340,29 +351,32 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             pods=500,
             nodes=100,
             requests_per_second=20,
-            story=partial(_scale, percents=(0, 100, 0, 100), pause=_MINUTE),
+            story=_scale,
+            parameters=FrozenDict(percents=(0, 100, 0, 100), pause=_MINUTE),
         ),
         Workload(
             name="drain-2000",
             summary="20 of 100 nodes, with 2,000 pods, drained one after another",
             pods=2_000,
             nodes=100,
-            story=partial(_drain, percent=20, period=21 * TICK),
+            story=_drain,
+            parameters=FrozenDict(percent=20, period=21 * TICK),
         ),
         Workload(
             name="upgrade-2000",
             summary="each of 100 nodes, with 2,000 pods, drained and brought back",
             pods=2_000,
             nodes=100,
-            story=partial(_upgrade, reboot=_MINUTE),
+            story=_upgrade,
+            parameters=FrozenDict(reboot=_MINUTE),
         ),
         Workload(
             name="node-failures-2000",
             summary="10 of 100 nodes, with 2,000 pods, fail and come back after 10 minutes",
             pods=2_000,
             nodes=100,
-            story=partial(
-                _fail_nodes,
+            story=_fail_nodes,
+            parameters=FrozenDict(
                 failures=10,
                 period=2 * _MINUTE,
                 toleration=5 * _MINUTE,
@@ -374,8 +388,8 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             summary="one of three zones, with 3,000 pods, is lost for 7 minutes",
             pods=3_000,
             nodes=90,
-            story=partial(
-                _lose_zone,
+            story=_lose_zone,
+            parameters=FrozenDict(
                 outage=7 * _MINUTE,
                 spread=10 * TICK,
                 toleration=5 * _MINUTE,
@@ -388,29 +402,32 @@ WORKLOADS: Final[Mapping[str, Workload]] = FrozenDict(
             summary="2 % of 2,000 pods turn not ready and ready again and again",
             pods=2_000,
             nodes=100,
-            story=partial(_flap, percent=2, period=9 * TICK, duration=200 * TICK),
+            story=_flap,
+            parameters=FrozenDict(percent=2, period=9 * TICK, duration=200 * TICK),
         ),
         Workload(
             name="evictions-3000",
             summary="600 of 3,000 pods are evicted here and there, up to 10 at once",
             pods=3_000,
             nodes=100,
-            story=partial(_evict, percent=20, burst=10, duration=400 * TICK),
+            story=_evict,
+            parameters=FrozenDict(percent=20, burst=10, duration=400 * TICK),
         ),
         Workload(
             name="spot-3000",
             summary="200 of 1,000 small nodes, with 3,000 pods, are taken away and replaced",
             pods=3_000,
             nodes=1_200,
-            story=partial(_reclaim, percent=16, duration=400 * TICK, refill=90 * TICK),
+            story=_reclaim,
+            parameters=FrozenDict(percent=16, duration=400 * TICK, refill=90 * TICK),
         ),
         Workload(
             name="day-500",
             summary="a day of some 500 pods: load, two roll-outs, two drains, a few crashes",
             pods=500,
             nodes=50,
-            story=partial(
-                _live_a_day,
+            story=_live_a_day,
+            parameters=FrozenDict(
                 swing=20,
                 period=15 * _MINUTE,
                 roll_outs=(10 * _HOUR, 15 * _HOUR),
