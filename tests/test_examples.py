@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from endpointslice import decode_objects
 from endpointslice.cli.commands import cli
-from endpointslice.cli.planning import STRATEGIES
+from endpointslice.cli.strategies import STRATEGIES
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 
