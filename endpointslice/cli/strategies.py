@@ -15,6 +15,9 @@ from endpointslice.packing import (
     KubernetesPacking,
     MinimalWrites,
     PackingStrategy,
+    Rendezvous,
+    Repack,
+    SingleObject,
 )
 
 __all__ = [
@@ -31,6 +34,9 @@ STRATEGIES: Final[Mapping[str, PackingStrategy]] = {
     "minimal": MinimalWrites(),
     "minimal-no-merge": MinimalWrites(merge=False),
     "generational": Generational(),
+    "rendezvous": Rendezvous(),
+    "repack": Repack(),
+    "single-object": SingleObject(),
 }
 
 _Value: TypeAlias = bool | int | float | StrEnum
