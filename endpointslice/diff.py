@@ -98,7 +98,7 @@ class DirtySlice:
 @final
 @attrs.frozen
 class CleanSlice:
-    """All that a strategy may know of a slice that need not be written.
+    """All that a strategy may know of a slice that need not be written, but for its span.
 
     Attributes:
         name: Its name.

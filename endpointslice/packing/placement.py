@@ -51,8 +51,9 @@ class Packing:
 class PackingStrategy(Protocol):
     """Decides who sits where in one group. A frozen value; a pure function of the Diff.
 
-    A strategy never reads inside a clean slice that it does not write, and endpoints never
-    move in a cycle: an endpoint moves only to a slice that can be written earlier.
+    A strategy never reads inside a clean slice that it does not write: it has the summary, and
+    may ask for the span. Endpoints never move in a cycle: an endpoint moves only to a slice
+    that can be written earlier.
     """
 
     def pack(self, diff: Diff) -> Packing:

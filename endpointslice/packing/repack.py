@@ -21,14 +21,14 @@ __all__ = ["Repack"]
 class Repack:
     """Sort all endpoints by key and cut them into full slices, but for the last.
 
-    What a controller does that thinks of nothing: no plan leaves fewer slices, and few leave as
-    many writes, for one endpoint that comes or goes shifts all that stand behind it. Slices
-    that hold what they should already are left alone, as the API server would make no event of
-    such a write; so a change of content writes one slice, and a change of the last slice too.
+    What a controller does that thinks of nothing but today: no strategy has fewer slices, and
+    hardly one has more writes, for one endpoint that comes or goes shifts all that stand behind
+    it. Slices that hold what they should already are neither opened nor written, for the API
+    server makes no event of such a write; so a change of content alone writes one slice.
 
     After every plan that writes anything, who sits with whom is a function of the set of
-    identities and the capacity alone. Writes and moves have no bound but the number of slices
-    and of endpoints.
+    identities and the capacity alone. One endpoint more or less writes up to every slice, and
+    moves one endpoint out of each.
 
     Complexity: O(n log n) for n endpoints, as a rule.
     """
