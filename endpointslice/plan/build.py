@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from operator import itemgetter
 
 import attrs
 
@@ -66,10 +68,6 @@ class _Write:
             return self.stored.keys
         stays = {endpoint.key for endpoint in self.placement.endpoints}
         return [key for key in self.stored.keys if key not in stays]
-
-    def gives(self) -> bool:
-        """Whether an endpoint moves from it to another slice of its group."""
-        return bool(self.holds) and not self.held().isdisjoint(self.lost())
 
     def held(self) -> set[EndpointKey]:
         """The identities of `holds`."""
@@ -181,46 +179,50 @@ def _recycle(draft: _Draft) -> None:
     Pairs are made in order, within an address type, which can never change. A slice whose
     endpoints move away must be written late, one that endpoints move into early: no slice is
     both, lest the moves of a group come full circle.
+
+    Complexity: O(n + c + d) for n endpoints in c creates and d deletes.
     """
-    free: dict[AddressType, list[_Write]] = {}
-    for write in draft.deletes:
-        free.setdefault(write.diff.key.address_type, []).append(write)
-    takers: dict[int, bool] = {}
-    if free and draft.has_moves:
+    if not draft.creates or not draft.deletes:
+        return
+    takers: set[int] = set()
+    if draft.has_moves:
         by_diff = {id(write.diff): write.diff for write in draft.creates}
         new = {i: set(map(_key_of, diff.new)) for i, diff in by_diff.items()}
         for write in draft.creates:
             added = map(_key_of, write.placement.added)
-            takers[id(write)] = not new[id(write.diff)].issuperset(added)
+            if not new[id(write.diff)].issuperset(added):
+                takers.add(id(write))
+    early_groups = {write.diff.key for write in draft.creates if id(write) in takers}
+    # By position, lowest first: those that any create may have, and those that no taker may.
+    free: dict[tuple[AddressType, bool], deque[int]] = {}
+    for i, write in enumerate(draft.deletes):
+        key = write.diff.key
+        # What a freed slice holds goes to others of its group, all of it.
+        is_late = bool(write.holds) and key in early_groups
+        free.setdefault((key.address_type, is_late), deque()).append(i)
     # Within one group what is new comes from no slice, whoever takes it in.
     writes = (*draft.creates, *draft.updates, *draft.deletes)
     several_groups = len({id(write.diff) for write in writes}) > 1
-    early_groups = {write.diff.key for write in draft.creates if takers.get(id(write))}
     creates: list[_Write] = []
     recycled: set[int] = set()
     for write in draft.creates:
-        candidates = free.get(write.diff.key.address_type, [])
-        donor = next(
-            (
-                candidate
-                for candidate in candidates
-                if not takers.get(id(write))
-                or candidate.diff.key not in early_groups
-                or not candidate.gives()
-            ),
-            None,
-        )
-        if donor is None:
+        kind = write.diff.key.address_type
+        queues = [free.get((kind, False))]
+        if id(write) not in takers:
+            queues.append(free.get((kind, True)))
+        queue = min(filter(None, queues), key=itemgetter(0), default=None)
+        if queue is None:
             creates.append(write)
             continue
-        candidates.remove(donor)
-        recycled.add(id(donor))
+        i = queue.popleft()
+        recycled.add(i)
+        donor = draft.deletes[i]
         placement = attrs.evolve(write.placement, name=donor.name)
         reasons = (write.reasons | donor.reasons | {Reason.RECYCLED}) - {Reason.EMPTY}
         draft.updates.append(_Write(write.diff, donor.stored, placement, reasons, donor.holds))
         draft.has_moves = draft.has_moves or several_groups
     draft.creates = creates
-    draft.deletes = [write for write in draft.deletes if id(write) not in recycled]
+    draft.deletes = [write for i, write in enumerate(draft.deletes) if i not in recycled]
     if recycled:
         draft.updates.sort(key=lambda write: (write.diff.key.sort_key, write.name))
 
