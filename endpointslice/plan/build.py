@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import filterfalse
 from operator import itemgetter
 
 import attrs
@@ -262,6 +263,8 @@ def _receivers(
     if not coming:
         return ()
     stays = set(map(_key_of, write.placement.endpoints))
+    if write.home is write.diff:
+        coming = list(filterfalse(stays.__contains__, coming))
     held = set(map(_key_of, write.holds))
     found: dict[int, tuple[_Write, bool]] = {}
     for key in coming:
