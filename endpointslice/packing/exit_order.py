@@ -1,0 +1,146 @@
+"""Who leaves soonest: what Kubernetes' controllers decide, as far as endpoints tell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
+from enum import StrEnum
+from operator import attrgetter
+from typing import Final, assert_never
+
+from endpointslice.errors import ModelError
+from endpointslice.models import Endpoint, EndpointKey, _is_volatile_of, _key_of
+
+__all__ = ["Departures", "ExitOrder", "to_exit_order"]
+
+
+class ExitOrder(StrEnum):
+    """Which settled endpoints are expected to leave together, and so should sit together."""
+
+    #: By ordinal where the names are a StatefulSet's, by node where nodes hold several
+    #: endpoints, by uid otherwise.
+    AUTO = "auto"
+    #: By node, the fullest first: a ReplicaSet scales down there, and a drain takes a node whole.
+    NODE = "node"
+    #: By the target's uid, by which a ReplicaSet chooses among Pods of one age.
+    UID = "uid"
+    #: By the number that ends the target's name, downwards, as a StatefulSet goes.
+    ORDINAL = "ordinal"
+    #: By identity, which says nothing of who leaves.
+    KEY = "key"
+
+
+def to_exit_order(value: str) -> ExitOrder:
+    """Return the member of that value.
+
+    Raises:
+        ModelError: There is none.
+    """
+    try:
+        return ExitOrder(value)
+    except ValueError:
+        raise ModelError("exit_order", f"must be one of {', '.join(ExitOrder)}", value) from None
+
+
+#: So many endpoints a node must hold on average for nodes to be what endpoints leave by.
+_SHARED_NODE: Final = 2
+
+_node_of: Final[Callable[[Endpoint], str | None]] = attrgetter("node_name")
+_terminating_of: Final[Callable[[Endpoint], bool]] = attrgetter("conditions.terminating")
+
+
+class Departures:
+    """What can be told of who leaves next from the endpoints that are in sight.
+
+    Source: ActivePodsWithRanks of k8s.io/kubernetes pkg/controller/controller_utils.go, and
+    its StatefulSet controller.
+    """
+
+    def __init__(self, order: ExitOrder, seen: Sequence[Endpoint]) -> None:
+        self._seen = seen
+        self._ordinals: dict[EndpointKey, int] = {}
+        if order is ExitOrder.AUTO or order is ExitOrder.ORDINAL:
+            self._ordinals = _ordinals(seen)
+        if order is ExitOrder.AUTO and self._ordinals:
+            order = ExitOrder.ORDINAL
+        self._order = order
+
+    def next_in_line(self, count: int) -> frozenset[EndpointKey]:
+        """Return the `count` that a StatefulSet is going to replace next, while it does so.
+
+        They are those below the lowest ordinal that is not settled. Complexity: O(n).
+        """
+        if not self._ordinals:
+            return frozenset()
+        moving = [self._ordinals[e.key] for e in self._seen if e.conditions.is_volatile]
+        turn = min(moving, default=0)
+        return frozenset(
+            key for key, ordinal in self._ordinals.items() if turn - count <= ordinal < turn
+        )
+
+    def sorted(self, endpoints: Sequence[Endpoint], late: Set[EndpointKey]) -> list[int]:
+        """Return positions of endpoints, of those that are expected to leave soonest first.
+
+        Owners that are losing endpoints come before others: a roll-out goes on taking the old
+        ReplicaSet's. Where owners do not tell, the `late` ones come last. Ties go by key.
+
+        Complexity: O(n log n).
+        """
+        positions = list(range(len(endpoints)))
+        positions.sort(key=list(map(_key_of, endpoints)).__getitem__)
+        order = self._order
+        staying = Counter(
+            endpoint.node_name for endpoint in self._seen if not endpoint.conditions.terminating
+        )
+        if order is ExitOrder.AUTO:
+            is_shared = staying.total() >= _SHARED_NODE * len(staying)
+            order = ExitOrder.NODE if is_shared else ExitOrder.UID
+        match order:
+            case ExitOrder.NODE:
+                by_fill = sorted(staying, key=lambda node: (-staying[node], node or ""))
+                place = {node: i for i, node in enumerate(by_fill)}
+                nodes = [place.get(node, -1) for node in map(_node_of, endpoints)]
+                positions.sort(key=nodes.__getitem__)
+            case ExitOrder.UID:
+                positions.sort(key=list(map(uid_of, endpoints)).__getitem__)
+            case ExitOrder.ORDINAL:
+                ordinals = [-self._ordinals.get(endpoint.key, 0) for endpoint in endpoints]
+                positions.sort(key=ordinals.__getitem__)
+            case ExitOrder.KEY:
+                pass
+            case _ as unreachable:
+                assert_never(unreachable)
+        losing = set(map(_owner_of, filter(_terminating_of, self._seen)))
+        stays = [_owner_of(endpoint) not in losing for endpoint in endpoints] if losing else []
+        if all(stays) or not any(stays):
+            stays = list(map(late.__contains__, map(_key_of, endpoints)))
+        positions.sort(key=stays.__getitem__)
+        return positions
+
+
+def uid_of(endpoint: Endpoint) -> str:
+    """The uid of the object behind an endpoint; "" if there is none."""
+    target = endpoint.target_ref
+    return "" if target is None else target.uid
+
+
+def _owner_of(endpoint: Endpoint) -> str:
+    """What a controller names its Pods after: a ReplicaSet's has the hash of the template."""
+    target = endpoint.target_ref
+    return "" if target is None else target.name.rpartition("-")[0]
+
+
+def _ordinals(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, int]:
+    """The ordinals by which a StatefulSet names its Pods, if all of them have one."""
+    found: dict[EndpointKey, int] = {}
+    owner = None
+    for endpoint in endpoints:
+        target = endpoint.target_ref
+        prefix, _, digits = ("", "", "") if target is None else target.name.rpartition("-")
+        # A leading zero is none of Kubernetes', nor is another alphabet's digit.
+        is_ordinal = digits.isdecimal() and digits == str(int(digits))
+        if not is_ordinal or owner not in {None, prefix}:
+            return {}
+        owner = prefix
+        found[endpoint.key] = int(digits)
+    return found
