@@ -48,6 +48,7 @@ from endpointslice import (
     reconcile,
 )
 from endpointslice.diff import Diff
+from endpointslice.packing import Rendezvous, Repack
 from endpointslice.plan import without_creates
 from tests.builders import (
     HTTP,
@@ -73,6 +74,8 @@ STRATEGIES: list[PackingStrategy] = [
     Generational(),
     Generational(min_fill=1, moves=Moves.UNCHANGED, exit_order=ExitOrder.NODE),
     Generational(moves=Moves.NEVER),
+    Rendezvous(),
+    Repack(),
     KubernetesPacking(),
 ]
 _NAMES = [
@@ -81,6 +84,8 @@ _NAMES = [
     "Generational",
     "Generational-dense-unchanged",
     "Generational-never",
+    "Rendezvous",
+    "Repack",
     "KubernetesPacking",
 ]
 every_strategy = pytest.mark.parametrize("strategy", STRATEGIES, ids=_NAMES)
@@ -857,6 +862,11 @@ from endpointslice import (
     KubernetesPacking, MinimalWrites, decode_slice, encode_plan, reconcile, EndpointGroup,
     SliceTemplate,
 )
+from endpointslice.packing import Rendezvous, Repack, SingleObject
+strategies = (
+    MinimalWrites(), MinimalWrites(merge=False), KubernetesPacking(), Rendezvous(), Repack(),
+    SingleObject(),
+)
 given = json.load(sys.stdin)
 for case in given:
     desired = [
@@ -865,7 +875,7 @@ for case in given:
     ]
     current = list(map(decode_slice, case["current"]))
     template = SliceTemplate(metadata=decode_slice(case["template"]).metadata)
-    for strategy in (MinimalWrites(), MinimalWrites(merge=False), KubernetesPacking()):
+    for strategy in strategies:
         plan = reconcile(
             desired, current, template=template, strategy=strategy,
             max_endpoints_per_slice=case["capacity"],
@@ -929,4 +939,4 @@ def test_plans_do_not_depend_on_the_hash_seed() -> None:
         )
         answers.add(done.stdout)
     assert len(answers) == 1
-    assert len(answers.pop().splitlines()) == 3 * len(found)
+    assert len(answers.pop().splitlines()) == 6 * len(found)

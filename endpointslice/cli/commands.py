@@ -18,9 +18,17 @@ from endpointslice import (
     slice_template,
 )
 from endpointslice.cli.inspection import inspect_slices
-from endpointslice.cli.planning import STRATEGIES, Options, joined, plan_services, title
+from endpointslice.cli.planning import Options, joined, plan_services, title
 from endpointslice.cli.reading import KINDS, Objects, read_objects
 from endpointslice.cli.rendering import render_inspections, render_report
+from endpointslice.cli.strategies import (
+    STRATEGIES,
+    checked_strategy,
+    complete_strategy,
+    strategy_title,
+)
+from endpointslice.packing import PackingStrategy
+from endpointslice.reconcile import DEFAULT_STRATEGY
 
 __all__ = ["cli"]
 
@@ -159,11 +167,13 @@ def _checked_time(
 @_max_endpoints
 @click.option(
     "--strategy",
-    type=click.Choice(list(STRATEGIES)),
-    default=next(iter(STRATEGIES)),
+    callback=checked_strategy,
+    shell_complete=complete_strategy,
+    default=strategy_title(DEFAULT_STRATEGY),
     show_default=True,
-    help="Who sits where. 'minimal' makes the fewest writes, and merges slices where that costs "
-    "none; 'minimal-no-merge' never merges; 'kubernetes' does as Kubernetes' own controller.",
+    metavar="NAME[:OPTION=VALUE]...",
+    help=f"Who sits where: one of {', '.join(STRATEGIES)}; with its options, as in "
+    "generational:min_fill=0.9:moves=never.",
 )
 @click.option(
     "--nodes",
@@ -192,7 +202,7 @@ def plan(
     more_files: tuple[str, ...],
     only: tuple[str, ...],
     max_endpoints_per_slice: int,
-    strategy: str,
+    strategy: PackingStrategy,
     nodes: int | None,
     managed_by: str,
     trigger_time: str | None,
@@ -222,7 +232,7 @@ def plan(
             some = ", ".join(sorted(known)[:5]) + (", ..." if count > 5 else "")
             _fail(objects, f"--service {name}: no such Service in the input, which has {some}")
     options = Options(
-        strategy=STRATEGIES[strategy],
+        strategy=strategy,
         max_endpoints_per_slice=max_endpoints_per_slice,
         managed_by=managed_by,
         trigger_time=trigger_time,

@@ -8,7 +8,7 @@ would take healthy endpoints out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeVar, final
+from typing import TypeVar, final
 
 import attrs
 
@@ -17,9 +17,6 @@ from endpointslice import (
     LABEL_SERVICE_NAME,
     Cost,
     EndpointSlice,
-    Generational,
-    KubernetesPacking,
-    MinimalWrites,
     Node,
     PackingStrategy,
     Pod,
@@ -33,7 +30,6 @@ from endpointslice import (
 from endpointslice.cli.reading import Objects, Problem
 
 __all__ = [
-    "STRATEGIES",
     "Omission",
     "Options",
     "PlannedService",
@@ -43,14 +39,6 @@ __all__ = [
     "plan_services",
     "title",
 ]
-
-#: By the name that --strategy takes; the first is the default.
-STRATEGIES: Final[Mapping[str, PackingStrategy]] = {
-    "minimal": MinimalWrites(),
-    "minimal-no-merge": MinimalWrites(merge=False),
-    "generational": Generational(),
-    "kubernetes": KubernetesPacking(),
-}
 
 _Object = TypeVar("_Object", Service, Pod, Node, EndpointSlice)
 

@@ -10,6 +10,9 @@ from endpointslice.packing.generational import ExitOrder, Generational, Moves
 from endpointslice.packing.kubernetes import KubernetesPacking
 from endpointslice.packing.minimal import MinimalWrites
 from endpointslice.packing.placement import Packing, PackingStrategy, Placement
+from endpointslice.packing.rendezvous import Rendezvous
+from endpointslice.packing.repack import Repack
+from endpointslice.packing.single_object import SingleObject
 
 __all__ = [
     "ExitOrder",
@@ -20,5 +23,8 @@ __all__ = [
     "Packing",
     "PackingStrategy",
     "Placement",
+    "Rendezvous",
+    "Repack",
+    "SingleObject",
     "minimum_writes",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Protocol, final
 
 import attrs
@@ -10,7 +12,7 @@ import attrs
 from endpointslice.diff import CleanSlice, Diff
 from endpointslice.models import Endpoint
 
-__all__ = ["Packing", "PackingStrategy", "Placement", "best_fit", "place_rest"]
+__all__ = ["Packing", "PackingStrategy", "Placement", "best_fit", "lay_out", "place_rest"]
 
 
 @final
@@ -49,8 +51,9 @@ class Packing:
 class PackingStrategy(Protocol):
     """Decides who sits where in one group. A frozen value; a pure function of the Diff.
 
-    A strategy never reads inside a clean slice that it does not write, and endpoints never
-    move in a cycle: an endpoint moves only to a slice that can be written earlier.
+    A strategy never reads inside a clean slice that it does not write: it has the summary, and
+    may ask for the span. Endpoints never move in a cycle: an endpoint moves only to a slice
+    that can be written earlier.
     """
 
     def pack(self, diff: Diff) -> Packing:
@@ -90,3 +93,89 @@ def place_rest(diff: Diff, rest: Sequence[Endpoint]) -> list[Placement]:
         else:
             placements.append(Placement(target.name, diff.open(target.name), last))
     return placements
+
+
+def lay_out(
+    parts: Sequence[Sequence[Endpoint]],
+    written: Mapping[str, Sequence[Endpoint]],
+    spare: Iterable[str] = (),
+    seats: Mapping[str, int] | None = None,
+) -> Packing:
+    """Give each part of a partition a slice, if that is safe.
+
+    Where slices would exchange endpoints in a cycle, no order of updates is safe after every
+    prefix. So one of them, that which would keep fewest, is freed instead, and its part goes
+    elsewhere: into a slice that holds nothing, or else into a new one.
+
+    Args:
+        parts: Who sits together: all endpoints of the written slices and the new ones, each
+            once. No part is empty.
+        written: By name, what stays in each slice that is written unless it moves.
+        spare: Slices that hold nothing and need not be written.
+        seats: The number of the part that a slice should get, by the slice's name. By default
+            parts and slices that share most endpoints find each other first; ties go to the
+            earlier part, then the lower name.
+
+    Returns:
+        A placement for each part, and for each written slice that gets none.
+
+    Complexity: O(n log n) for n endpoints.
+    """
+    homes = {endpoint.key: name for name, held in written.items() for endpoint in held}
+    parts_of = {endpoint.key: i for i, part in enumerate(parts) for endpoint in part}
+    shares = [Counter(homes[e.key] for e in part if e.key in homes) for part in parts]
+    seats = _by_share(shares) if seats is None else dict(seats)
+    for name in _in_the_way(seats, shares):
+        del seats[name]
+    names = {i: name for name, i in seats.items()}
+    empty = chain((name for name in sorted(written) if not written[name]), spare)
+    placements = []
+    left = set(written)
+    for i, part in enumerate(parts):
+        name = names[i] if i in names else next(empty, "")
+        kept = tuple(e for e in written.get(name, ()) if parts_of[e.key] == i)
+        added = tuple(e for e in part if e.key not in homes or homes[e.key] != name)
+        placements.append(Placement(name, kept, added))
+        left.discard(name)
+    placements += [Placement(name) for name in sorted(left)]
+    return Packing(tuple(placements))
+
+
+def _by_share(shares: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    seats: dict[str, int] = {}
+    taken: set[int] = set()
+    pairs = [(-n, i, name) for i, held in enumerate(shares) for name, n in held.items()]
+    for _, i, name in sorted(pairs):
+        if name not in seats and i not in taken:
+            seats[name] = i
+            taken.add(i)
+    return seats
+
+
+def _in_the_way(seats: Mapping[str, int], shares: Sequence[Mapping[str, int]]) -> list[str]:
+    """Slices to free, lest those that keep a part exchange endpoints in a cycle.
+
+    Slices are put in the order in which they can be written, receivers before givers; where
+    there is none, the one that keeps fewest is taken out.
+    """
+    givers = {
+        name: [giver for giver in shares[i] if giver in seats and giver != name]
+        for name, i in seats.items()
+    }
+    waits = Counter(chain.from_iterable(givers.values()))
+    ready = [name for name in seats if not waits[name]]
+    by_loss = iter(sorted(seats, key=lambda name: (shares[seats[name]][name], name)))
+    freed: list[str] = []
+    done: set[str] = set()
+    while len(done) < len(seats):
+        if ready:
+            name = ready.pop()
+        else:
+            name = next(name for name in by_loss if name not in done)
+            freed.append(name)
+        done.add(name)
+        for giver in givers[name]:
+            waits[giver] -= 1
+            if not waits[giver] and giver not in done:
+                ready.append(giver)
+    return freed
