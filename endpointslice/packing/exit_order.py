@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
 from enum import StrEnum
+from itertools import filterfalse, repeat
 from operator import attrgetter
-from typing import Final, assert_never
+from typing import Final
 
 from endpointslice.errors import ModelError
-from endpointslice.models import Endpoint, EndpointKey, _is_volatile_of, _key_of
+from endpointslice.models import Endpoint, EndpointKey, _key_of
 
 __all__ = ["Departures", "ExitOrder", "to_exit_order"]
 
@@ -89,32 +90,28 @@ class Departures:
         positions = list(range(len(endpoints)))
         positions.sort(key=list(map(_key_of, endpoints)).__getitem__)
         order = self._order
-        staying = Counter(
-            endpoint.node_name for endpoint in self._seen if not endpoint.conditions.terminating
-        )
-        if order is ExitOrder.AUTO:
-            is_shared = staying.total() >= _SHARED_NODE * len(staying)
-            order = ExitOrder.NODE if is_shared else ExitOrder.UID
-        match order:
-            case ExitOrder.NODE:
-                by_fill = sorted(staying, key=lambda node: (-staying[node], node or ""))
-                place = {node: i for i, node in enumerate(by_fill)}
-                nodes = [place.get(node, -1) for node in map(_node_of, endpoints)]
+        if order is ExitOrder.AUTO or order is ExitOrder.NODE:
+            staying = Counter(map(_node_of, filterfalse(_terminating_of, self._seen)))
+            if staying.total() < _SHARED_NODE * len(staying) and order is ExitOrder.AUTO:
+                order = ExitOrder.UID
+            else:
+                fullest = sorted(staying, key=lambda node: (-staying[node], node or ""))
+                place = {node: i for i, node in enumerate(fullest)}
+                nodes = list(map(place.get, map(_node_of, endpoints), repeat(-1)))
                 positions.sort(key=nodes.__getitem__)
-            case ExitOrder.UID:
-                positions.sort(key=list(map(uid_of, endpoints)).__getitem__)
-            case ExitOrder.ORDINAL:
-                ordinals = [-self._ordinals.get(endpoint.key, 0) for endpoint in endpoints]
-                positions.sort(key=ordinals.__getitem__)
-            case ExitOrder.KEY:
-                pass
-            case _ as unreachable:
-                assert_never(unreachable)
+        if order is ExitOrder.UID:
+            positions.sort(key=list(map(uid_of, endpoints)).__getitem__)
+        elif order is ExitOrder.ORDINAL:
+            ordinals = [-self._ordinals.get(endpoint.key, 0) for endpoint in endpoints]
+            positions.sort(key=ordinals.__getitem__)
         losing = set(map(_owner_of, filter(_terminating_of, self._seen)))
-        stays = [_owner_of(endpoint) not in losing for endpoint in endpoints] if losing else []
-        if all(stays) or not any(stays):
-            stays = list(map(late.__contains__, map(_key_of, endpoints)))
-        positions.sort(key=stays.__getitem__)
+        if losing:
+            stays = [_owner_of(endpoint) not in losing for endpoint in endpoints]
+            if any(stays) and not all(stays):
+                positions.sort(key=stays.__getitem__)
+                return positions
+        if late:
+            positions.sort(key=list(map(late.__contains__, map(_key_of, endpoints))).__getitem__)
         return positions
 
 

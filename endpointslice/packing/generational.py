@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import compress
 from math import ceil
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 import attrs
 
@@ -32,9 +31,6 @@ class Moves(StrEnum):
 
 #: Slices that a group may have above the fill bound: a nursery, and one that is half full.
 _SLACK: Final = 2
-#: Cold slices are laid out anew only where that empties one with the others so full, in tenths:
-#: what is moved for less comes apart again with the next change.
-_COMPACT_TENTHS: Final = 9
 #: A cold slice takes in what has settled in hot ones only if that is a quarter of a slice.
 _SETTLED_SHARE: Final = 4
 #: Of a StatefulSet that rolls, an eighth of a slice is taken to be next.
@@ -47,7 +43,7 @@ _LATER_WRITE: Final = 120
 #: What a full slice's bytes add to a later write.
 _LATER_BYTES: Final = 200
 #: One slice more.
-_SLICE: Final = 50
+_SLICE: Final = 100
 
 #: The bin of what is in none: new endpoints, and those a slice over capacity gives away.
 _OUTSIDE: Final = 1 << 62
@@ -159,9 +155,7 @@ class _Group:
         if coming or volatile is not None:
             others = volatile or (lambda _endpoint: False)
             self.is_volatile = lambda endpoint: (
-                endpoint.conditions.is_volatile
-                or endpoint.key in coming
-                or bool(others(endpoint))
+                endpoint.conditions.is_volatile or endpoint.key in coming or bool(others(endpoint))
             )
         self.dirty = [
             _Bin(item.name, item.endpoints, self._count(item.endpoints), item.changed)
@@ -303,143 +297,138 @@ class _Layout:
         hot = sorted(choice.hot, key=_is_coming)
         chosen = set(map(id, hot))
         cold = [item for item in group.dirty if id(item) not in chosen]
+        # Slices over capacity only give: they come last, so that all others may receive.
+        cold.sort(key=lambda item: (len(item.before) > capacity, -len(item.before), item.name))
         self._bins = [*takers, *choice.front, *hot, *cold]
         self._hot = range(len(takers), len(self._bins) - len(cold))
         self._cold = range(self._hot.stop, len(self._bins))
         self._fixed = frozenset[EndpointKey]()
         if moves is Moves.UNCHANGED:
             self._fixed = self._fixed.union(*(item.changed for item in self._bins))
-        self._sort_cold()
         self._size = [min(len(item.before), capacity) for item in self._bins]
         self._added: list[list[Endpoint]] = [[] for _ in self._bins]
         self._gone: list[set[EndpointKey]] = [set() for _ in self._bins]
-        self._outside = [(endpoint, _OUTSIDE) for endpoint in group.diff.new]
+        outside = list(group.diff.new)
         for i, item in enumerate(self._bins):
             if len(item.before) > capacity:
-                # Who changes goes last: of that, two copies would disagree.
-                order = sorted(item.before, key=lambda e: e.key in item.changed, reverse=True)
-                over = order[capacity:]
-                self._outside += [(endpoint, _OUTSIDE) for endpoint in over]
-                self._gone[i].update(map(_key_of, over))
-        if choice.taker is not None:
-            self._take_in(hot)
-        self._gather()
-        self._settle()
+                # Who changes stays, as far as there is room: of that, two copies would disagree.
+                order = sorted(item.before, key=lambda e: e.key not in item.changed)
+                outside += order[capacity:]
+                self._gone[i].update(map(_key_of, order[capacity:]))
+        if takers:
+            self._take_in()
+        self._settle(self._gather(outside))
 
     # --- the steps
 
-    def _take_in(self, hot: Sequence[_Bin]) -> None:
+    def _take_in(self) -> None:
         """What has settled in hot slices goes to the one that is written to take it in."""
-        position = {id(item): i for i, item in enumerate(self._bins)}
-        loose = [
-            (endpoint, position[id(item)])
-            for item in hot
-            for endpoint in item.before
-            if not self._group.is_volatile(endpoint) and endpoint.key not in self._fixed
-        ]
-        self._fill(range(1), loose)
+        loose = self._loose(self._hot)
+        self._fill(range(1), [item for item in loose if not self._group.is_volatile(item[0])])
 
-    def _gather(self) -> None:
-        """Volatile endpoints go to the hot slices, those that terminate first."""
-        loose = [*self._loose(range(len(self._bins)), volatile=True), *self._outside]
-        loose = [(endpoint, i) for endpoint, i in loose if self._group.is_volatile(endpoint)]
-        loose.sort(key=lambda item: (not item[0].conditions.terminating, *_by_uid(item[0])))
-        self._fill(self._hot, loose)
+    def _gather(self, outside: Sequence[Endpoint]) -> list[Endpoint]:
+        """Volatile endpoints go to the hot slices, those that terminate first; the rest waits."""
+        is_volatile = self._group.is_volatile
+        loose = [(endpoint, _OUTSIDE) for endpoint in filter(is_volatile, outside)]
+        loose += self._loose(range(len(self._bins)), is_volatile)
+        loose.sort(key=_by_urgency)
+        placed = self._fill(self._hot, loose)
+        if not placed:
+            return list(outside)
+        return [endpoint for endpoint in outside if endpoint.key not in placed]
 
-    def _settle(self) -> None:
+    def _settle(self, outside: list[Endpoint]) -> None:
         """Settled endpoints go to the cold slices; what finds no room there goes anywhere."""
-        self._fill(self._cold, self._by_exit([*self._compactable(), *self._waiting()]))
-        self._fill(range(len(self._bins)), self._by_exit(self._waiting()))
-        assert not self._waiting()
-
-    def _compactable(self) -> list[_Loose]:
-        """What may move among cold slices; nothing if that empties none."""
         sizes = [self._size[i] for i in self._cold if self._size[i]]
-        needed = -(-10 * sum(sizes) // (_COMPACT_TENTHS * self._capacity))
-        if self._moves is Moves.NEVER or needed >= len(sizes):
-            return []
-        return list(self._loose(self._cold))
+        if self._moves is not Moves.NEVER and -(-sum(sizes) // self._capacity) < len(sizes):
+            # They fit into fewer slices, so they are laid out anew.
+            self._sort_cold()
+            loose = list(self._loose(self._cold))
+            loose += [(endpoint, _OUTSIDE) for endpoint in outside]
+            order = self._by_exit([endpoint for endpoint, _ in loose])
+            placed = self._fill(self._cold, map(loose.__getitem__, order))
+            outside = [endpoint for endpoint in outside if endpoint.key not in placed]
+        if outside:
+            outside = [outside[i] for i in self._by_exit(outside)]
+            self._pour(self._cold, outside)
+            self._pour(range(self._cold.start), outside)
+        assert not outside
 
     def _sort_cold(self) -> None:
         """Put cold slices in exit order, by the median of what is settled in them."""
-        if len(self._cold) < 2:
-            return
-        loose = [
-            (endpoint, i)
-            for i in self._cold
-            for endpoint in self._bins[i].before
-            if not self._group.is_volatile(endpoint)
-        ]
+        loose = [item for item in self._loose(self._cold) if not self._group.is_volatile(item[0])]
         ranks: dict[int, list[int]] = {i: [] for i in self._cold}
-        for rank, (_, i) in enumerate(self._by_exit(loose)):
-            ranks[i].append(rank)
-        last = len(loose)
+        for rank, position in enumerate(self._by_exit([endpoint for endpoint, _ in loose])):
+            ranks[loose[position][1]].append(rank)
 
         def place(i: int) -> tuple[bool, int, str]:
             item = self._bins[i]
-            median = ranks[i][len(ranks[i]) // 2] if ranks[i] else last
-            # Slices over capacity only give: they come last, so that all others may receive.
+            median = ranks[i][len(ranks[i]) // 2] if ranks[i] else len(loose)
             return (len(item.before) > self._capacity, median, item.name)
 
-        cold = [self._bins[i] for i in sorted(self._cold, key=place)]
-        self._bins[self._cold.start :] = cold
+        order = sorted(self._cold, key=place)
+        columns: tuple[list[Any], ...] = (self._bins, self._size, self._added, self._gone)
+        for column in columns:
+            column[self._cold.start :] = [column[i] for i in order]
 
     # --- the tools
 
-    def _loose(self, bins: Iterable[int], *, volatile: bool = False) -> Iterator[_Loose]:
-        """What may move out of these bins: all of it, or what is volatile."""
+    def _loose(self, bins: Iterable[int], only: _Test | None = None) -> Iterator[_Loose]:
+        """What may move out of these bins."""
         if self._moves is Moves.NEVER:
             return
         for i in bins:
-            before = self._bins[i].before
-            if volatile:
-                before = tuple(compress(before, map(self._group.is_volatile, before)))
+            before: Iterable[Endpoint] = self._bins[i].before
+            if only is not None:
+                before = filter(only, before)
             gone = self._gone[i]
             for endpoint in before:
                 if endpoint.key not in gone and endpoint.key not in self._fixed:
                     yield endpoint, i
 
-    def _waiting(self) -> list[_Loose]:
-        """What is in no bin yet."""
-        return self._outside
-
-    def _by_exit(self, loose: Sequence[_Loose]) -> list[_Loose]:
-        endpoints = [endpoint for endpoint, _ in loose]
+    def _by_exit(self, endpoints: Sequence[Endpoint]) -> list[int]:
         # A slice that was a nursery a moment ago holds what came last, and will go last.
         late = {
             endpoint.key
             for item in self._bins
-            if _is_nursery(item, self._group.is_volatile)
+            if item.before and _is_nursery(item)
             for endpoint in item.before
         }
-        order = self._group.departures.sorted(endpoints, late)
-        return [loose[position] for position in order]
+        return self._group.departures.sorted(endpoints, late)
 
-    def _fill(self, bins: Iterable[int], loose: Iterable[_Loose]) -> None:
-        """Fill bins in turn with the first that stand in later ones.
+    def _fill(self, bins: Iterable[int], loose: Iterable[_Loose]) -> set[EndpointKey]:
+        """Fill bins in turn with the first that stand in later ones, and say who was moved.
 
         Bins come in order, so who is not later than one is not later than the next: each is
         looked at once.
         """
         size, capacity = self._size, self._capacity
         queue = iter(loose)
-        placed = set()
+        placed: set[EndpointKey] = set()
         for i in bins:
             while size[i] < capacity:
-                endpoint, j = next(queue, (None, 0))
-                if endpoint is None:
-                    break
-                if j <= i:
-                    continue
-                if j == _OUTSIDE:
+                item = next(queue, None)
+                if item is None:
+                    return placed
+                endpoint, j = item
+                if j > i:
+                    if j != _OUTSIDE:
+                        self._gone[j].add(endpoint.key)
+                        size[j] -= 1
+                    self._added[i].append(endpoint)
                     placed.add(endpoint.key)
-                else:
-                    self._gone[j].add(endpoint.key)
-                    size[j] -= 1
-                self._added[i].append(endpoint)
-                size[i] += 1
-        if placed:
-            self._outside = [item for item in self._outside if item[0].key not in placed]
+                    size[i] += 1
+        return placed
+
+    def _pour(self, bins: Iterable[int], outside: list[Endpoint]) -> None:
+        """Fill bins in turn with what is in none, and take it off the list."""
+        start = 0
+        for i in bins:
+            added = outside[start : start + self._capacity - self._size[i]]
+            self._added[i] += added
+            self._size[i] += len(added)
+            start += len(added)
+        del outside[:start]
 
     def placements(self) -> list[Placement]:
         """What each bin holds; what comes in stands behind what stays."""
@@ -453,8 +442,10 @@ class _Layout:
         return result
 
 
-def _by_uid(endpoint: Endpoint) -> tuple[str, EndpointKey]:
-    return (uid_of(endpoint), endpoint.key)
+def _by_urgency(item: _Loose) -> tuple[bool, str, EndpointKey]:
+    """Those that terminate come first, and no other order is known to be better than any."""
+    endpoint, _ = item
+    return (not endpoint.conditions.terminating, uid_of(endpoint), endpoint.key)
 
 
 def _is_coming(item: _Bin) -> bool:
@@ -463,7 +454,7 @@ def _is_coming(item: _Bin) -> bool:
     return 2 * going < item.volatile
 
 
-def _is_nursery(item: _Bin, is_volatile: _Test) -> bool:
+def _is_nursery(item: _Bin) -> bool:
     """Whether endpoints of it are not ready yet, or turn ready now."""
     return any(
         not endpoint.conditions.terminating
@@ -477,16 +468,16 @@ def _evened(placements: Sequence[Placement], diff: Diff) -> list[Placement]:
 
     A change then costs fewer bytes, and all of them have room to grow.
     """
-    new = set(map(_key_of, diff.new))
-    shared = [
-        i
-        for i, item in enumerate(placements)
-        if not item.name and new.issuperset(map(_key_of, item.added))
-    ]
     result = list(placements)
-    endpoints = [endpoint for i in shared for endpoint in placements[i].added]
-    for k, i in enumerate(shared):
-        start, stop = (len(endpoints) * j // len(shared) for j in (k, k + 1))
+    created = [i for i, item in enumerate(placements) if not item.name]
+    if len(created) < 2:
+        return result
+    if sum(len(item.added) for item in placements) > len(diff.new):
+        new = set(map(_key_of, diff.new))
+        created = [i for i in created if new.issuperset(map(_key_of, placements[i].added))]
+    endpoints = [endpoint for i in created for endpoint in placements[i].added]
+    for k, i in enumerate(created):
+        start, stop = (len(endpoints) * j // len(created) for j in (k, k + 1))
         result[i] = Placement("", (), tuple(endpoints[start:stop]))
     return result
 
