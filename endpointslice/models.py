@@ -363,6 +363,8 @@ class Endpoint:
     #: All content in one string, so that contents are compared in C. Hints stand last.
     _state: str = attrs.field(init=False, repr=False)
     _families: int = attrs.field(init=False, repr=False)
+    #: Bytes that it takes in the protobuf of a slice; 0 until `protobuf_size` has counted them.
+    _size: int = attrs.field(init=False, repr=False)
 
     # Written by hand because this is the hot door: assigning the slots of an open twin and
     # then closing it costs half of what the generated __init__ of a frozen class does.
@@ -412,6 +414,7 @@ class Endpoint:
         new.key = EndpointKey(key)
         new._state = state
         new._families = families
+        new._size = 0
         new.__class__ = Endpoint
 
     def __eq__(self, other: object) -> bool:

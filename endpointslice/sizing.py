@@ -11,8 +11,10 @@ k8s.io/apimachinery/pkg/apis/meta/v1; encoding/json of Go for JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import filterfalse
+from operator import attrgetter
 from typing import Any, Final
 
 from endpointslice.models import (
@@ -25,6 +27,7 @@ from endpointslice.models import (
     ObjectMeta,
     ObjectReference,
     OwnerReference,
+    _assign,
 )
 
 __all__ = ["endpoints_json_size", "endpoints_protobuf_size", "json_size", "protobuf_size"]
@@ -50,16 +53,17 @@ def _block(size: int) -> int:
     return size + 2 if size < 128 else 1 + _varint(size) + size
 
 
-def _text(text: str) -> int:
-    # _block(_utf8(text)), without the calls: nearly all of a slice is short text.
-    if text.isascii():
-        size = len(text)
-        return size + 2 if size < 128 else _block(size)
-    return _block(_utf8(text))
+def _texts(*texts: str) -> int:
+    """Strings, each with its tag and length."""
+    joined = "".join(texts)
+    # Together they are short, so each is, and a byte says its length. So it is as a rule.
+    if len(joined) < 128 and joined.isascii():
+        return len(joined) + 2 * len(texts)
+    return sum(_block(_utf8(text)) for text in texts)
 
 
 def _map(items: Mapping[str, str]) -> int:
-    return sum(_block(_text(key) + _text(value)) for key, value in items.items())
+    return sum(_block(_texts(key, value)) for key, value in items.items())
 
 
 def _timestamp(text: str | None) -> int:
@@ -77,16 +81,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _owner_protobuf(owner: OwnerReference) -> int:
-    size = _text(owner.kind) + _text(owner.name) + _text(owner.uid) + _text(owner.api_version)
+    size = _texts(owner.kind, owner.name, owner.uid, owner.api_version)
     size += 2 * (owner.controller is not None)
     return size + 2 * (owner.block_owner_deletion is not None)
 
 
 def _managed_fields_protobuf(entry: Mapping[str, Any]) -> int:
-    size = sum(
-        _text(entry.get(name) or "")
-        for name in ("manager", "operation", "apiVersion", "fieldsType", "subresource")
-    )
+    names = ("manager", "operation", "apiVersion", "fieldsType", "subresource")
+    size = _texts(*(entry.get(name) or "" for name in names))
     if entry.get("time"):
         size += _block(_timestamp(entry["time"]))
     if entry.get("fieldsV1") is not None:
@@ -96,18 +98,13 @@ def _managed_fields_protobuf(entry: Mapping[str, Any]) -> int:
 
 def _meta_protobuf(meta: ObjectMeta) -> int:
     extra = meta.extra
-    size = sum(
-        map(
-            _text,
-            (
-                meta.name,
-                meta.generate_name,
-                meta.namespace,
-                extra.get("selfLink") or "",
-                meta.uid,
-                meta.resource_version,
-            ),
-        )
+    size = _texts(
+        meta.name,
+        meta.generate_name,
+        meta.namespace,
+        extra.get("selfLink") or "",
+        meta.uid,
+        meta.resource_version,
     )
     size += 1 + _varint(meta.generation)
     size += _block(_timestamp(meta.creation_timestamp))
@@ -117,30 +114,30 @@ def _meta_protobuf(meta: ObjectMeta) -> int:
         size += 1 + _varint(extra["deletionGracePeriodSeconds"])
     size += _map(meta.labels) + _map(meta.annotations)
     size += sum(_block(_owner_protobuf(owner)) for owner in meta.owner_references)
-    size += sum(map(_text, extra.get("finalizers") or ()))
+    size += _texts(*extra.get("finalizers") or ())
     for entry in extra.get("managedFields") or ():
         size += _block(_managed_fields_protobuf(entry)) + 1
     return size
 
 
 def _port_protobuf(port: EndpointPort) -> int:
-    size = _text(port.name) + _text(port.protocol)
+    size = _texts(port.name, port.protocol)
     if port.port is not None:
         size += 1 + _varint(port.port)
     if port.app_protocol:
-        size += _text(port.app_protocol)
+        size += _texts(port.app_protocol)
     return size
 
 
 def _reference_protobuf(reference: ObjectReference) -> int:
-    return (
-        _text(reference.kind)
-        + _text(reference.namespace)
-        + _text(reference.name)
-        + _text(reference.uid)
-        + _text(reference.api_version)
-        + _text(reference.resource_version)
-        + _text(reference.field_path)
+    return _texts(
+        reference.kind,
+        reference.namespace,
+        reference.name,
+        reference.uid,
+        reference.api_version,
+        reference.resource_version,
+        reference.field_path,
     )
 
 
@@ -149,25 +146,23 @@ def _conditions_protobuf(conditions: EndpointConditions) -> int:
 
 
 def _hints_protobuf(hints: EndpointHints) -> int:
-    return sum(_block(_text(name)) for name in (*hints.for_zones, *hints.for_nodes))
+    return sum(_block(_texts(name)) for name in (*hints.for_zones, *hints.for_nodes))
 
 
 def _endpoint_protobuf(endpoint: Endpoint) -> int:
-    size = sum(map(_text, endpoint.addresses))
+    named = filter(None, (endpoint.hostname, endpoint.node_name, endpoint.zone))
+    size = _texts(*endpoint.addresses, *named)
     size += 2 + _conditions_protobuf(endpoint.conditions)
-    if endpoint.hostname:
-        size += _text(endpoint.hostname)
     if endpoint.target_ref is not None:
         size += _block(_reference_protobuf(endpoint.target_ref))
     if endpoint.extra:
         size += _map(endpoint.extra.get("deprecatedTopology") or {})
-    if endpoint.node_name:
-        size += _text(endpoint.node_name)
-    if endpoint.zone:
-        size += _text(endpoint.zone)
     if endpoint.hints or endpoint.hints._stated or "hints" in endpoint.extra:
         size += _block(_hints_protobuf(endpoint.hints))
     return size
+
+
+_size_of: Final[Callable[[Endpoint], int]] = attrgetter("_size")
 
 
 def protobuf_size(endpoint_slice: EndpointSlice) -> int:
@@ -179,18 +174,21 @@ def protobuf_size(endpoint_slice: EndpointSlice) -> int:
     Complexity: O(n) for n endpoints.
     """
     size = _block(_meta_protobuf(endpoint_slice.metadata))
-    for endpoint in endpoint_slice.endpoints:
-        size += _block(_endpoint_protobuf(endpoint))
+    endpoints = endpoint_slice.endpoints
+    # An endpoint never changes, and is written in many slices: it is counted once.
+    for endpoint in filterfalse(_size_of, endpoints):
+        _assign(endpoint, "_size", _block(_endpoint_protobuf(endpoint)))
+    size += sum(map(_size_of, endpoints))
     for port in endpoint_slice.ports:
         size += _block(_port_protobuf(port))
-    return size + _text(endpoint_slice.address_type)
+    return size + _texts(endpoint_slice.address_type)
 
 
 def _address_protobuf(endpoint: Endpoint) -> int:
     """An address of Endpoints: unlike an Endpoint's, its hostname is written when empty."""
-    size = _text(endpoint.addresses[0]) + _text(endpoint.hostname or "")
+    size = _texts(endpoint.addresses[0], endpoint.hostname or "")
     if endpoint.node_name:
-        size += _text(endpoint.node_name)
+        size += _texts(endpoint.node_name)
     if endpoint.target_ref is not None:
         size += _block(_reference_protobuf(endpoint.target_ref))
     return size

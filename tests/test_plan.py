@@ -225,6 +225,28 @@ def test_a_slice_that_gives_nothing_is_recycled_for_endpoints_that_move() -> Non
     assert check_plan(plan, desired=desired, current=current, max_endpoints_per_slice=3) == ()
 
 
+@pytest.mark.parametrize("takes_first", [True, False])
+def test_slices_are_recycled_in_order_and_those_that_give_for_what_is_new_alone(
+    takes_first: bool,
+) -> None:
+    current = [stored("web-0", endpoint(1, 1)), stored("web-1", 9), stored("web-2", 8)]
+
+    def into_new_ones(diff: Diff) -> Packing:
+        gives, *others = diff.dirty
+        made = [Placement("", (), gives.endpoints), Placement("", (), diff.new)]
+        freed = [Placement(item.name) for item in (gives, *others)]
+        return Packing((*(made if takes_first else reversed(made)), *freed))
+
+    desired = [group(1, 5)]
+    plan = plan_for(desired, current, strategy=Fixed(into_new_ones))
+    assert {item.before.name: item.after.endpoints for item in plan.updates} == {
+        "web-0": endpoints(5),
+        "web-1": endpoints(1),
+    }
+    assert [item.before.name for item in plan.deletes] == ["web-2"]
+    assert check_plan(plan, desired=desired, current=current, max_endpoints_per_slice=3) == ()
+
+
 def test_a_slice_is_recycled_for_another_group_of_its_address_type_alone() -> None:
     current = [stored("web-0", 1), stored("web-1", 2, kind=IPV6)]
     plan = plan_for([group(8, ports=(HTTP_ALT,)), group(9, ports=(HTTP_ALT,))][:1], current)

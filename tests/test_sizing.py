@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any, Final
 
@@ -355,6 +357,40 @@ def test_json_escapes_are_those_of_go(escaped: str, size: int) -> None:
         for text in ("x", f"x{escaped}")
     )
     assert json_size(odd) - json_size(plain) == size
+
+
+@pytest.mark.parametrize("length", [63, 64, 125, 126, 127, 128, 129, 16_383, 16_384])
+@pytest.mark.parametrize("letter", ["a", "\u00e4"])
+def test_a_text_of_any_length_is_counted_beside_others(letter: str, length: int) -> None:
+    text = letter * length
+    target = ObjectReference("Pod", "shop", text, "uid")
+    meta = ObjectMeta(name="web", generate_name=text, labels=FrozenDict({"app": text}))
+    model = _slice(
+        Endpoint(("10.0.0.1",), node_name=text, zone="a", target_ref=target),
+        Endpoint(("10.0.0.2",), node_name="n", zone="a", hints=EndpointHints(for_zones=(text,))),
+        metadata=meta,
+    )
+    assert protobuf_size(model) == len(go_protobuf(bare(model)))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda member: member.with_hints(EndpointHints(for_zones=("a",))),
+        lambda member: member.with_extra({"deprecatedTopology": {"rack": "r1"}}),
+        lambda member: attrs.evolve(member, zone="a"),
+        lambda member: pickle.loads(pickle.dumps(member)),
+        copy,
+    ],
+)
+def test_what_is_made_of_an_endpoint_that_was_counted_has_its_own_size(
+    changed: Callable[[Endpoint], Endpoint],
+) -> None:
+    member = Endpoint(("10.0.0.1",), node_name="n")
+    counted = protobuf_size(_slice(member))
+    model = _slice(changed(member), member)
+    assert protobuf_size(model) == len(go_protobuf(bare(model)))
+    assert protobuf_size(_slice(member)) == counted
 
 
 @pytest.mark.parametrize("stated", range(8))

@@ -340,7 +340,8 @@ class _Layout:
     def _settle(self, outside: list[Endpoint]) -> None:
         """Settled endpoints go to the cold slices; what finds no room there goes anywhere."""
         sizes = [self._size[i] for i in self._cold if self._size[i]]
-        if self._moves is not Moves.NEVER and -(-sum(sizes) // self._capacity) < len(sizes):
+        needed = -(-(sum(sizes) + len(outside)) // self._capacity)
+        if self._moves is not Moves.NEVER and needed < len(sizes):
             # They fit into fewer slices, so they are laid out anew.
             self._sort_cold()
             loose = list(self._loose(self._cold))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from operator import itemgetter
 
 import attrs
 
@@ -42,6 +44,8 @@ class _Write:
         stored: The slice that is written; None for a create.
         placement: What it holds afterwards.
         reasons: Why it is written, so far.
+        home: The group that the slice belongs to now; None for a create, and for a slice that
+            was adopted: nobody is left of its group.
         holds: Endpoints whose one copy that counts is in the slice now: they stay in their
             group if no strategy moves them. Not those of a slice adopted from another group.
     """
@@ -50,30 +54,17 @@ class _Write:
     stored: EndpointSlice | None
     placement: Placement
     reasons: set[Reason]
+    home: Diff | None = None
     holds: tuple[Endpoint, ...] = ()
 
     @property
     def name(self) -> str:
         return self.placement.name
 
-    def lost(self) -> Iterable[EndpointKey]:
-        """Identities that the slice holds now and not afterwards, in stored order.
-
-        One that it holds for another group afterwards, with other ports, is lost to its group.
-        """
-        assert self.stored is not None
-        if self.stored.group_key != self.diff.key:
-            return self.stored.keys
-        stays = {endpoint.key for endpoint in self.placement.endpoints}
-        return [key for key in self.stored.keys if key not in stays]
-
-    def gives(self) -> bool:
-        """Whether an endpoint moves from it to another slice of its group."""
-        return bool(self.holds) and not self.held().isdisjoint(self.lost())
-
-    def held(self) -> set[EndpointKey]:
-        """The identities of `holds`."""
-        return set(map(_key_of, self.holds))
+    @property
+    def arrives(self) -> tuple[Endpoint, ...]:
+        """What it holds afterwards and did not before: all, if it was another group's."""
+        return self.placement.added if self.home is self.diff else self.placement.endpoints
 
 
 @attrs.define
@@ -154,12 +145,11 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
         stored = diff.stored(name)
         item = dirty.get(name)
         write = _Write(diff, stored, placement, set(() if item is None else item.reasons))
-        if item is None:
-            write.holds = stored.endpoints
-        elif item.adopted:
+        if item is not None and item.adopted:
             draft.has_moves = True
         else:
-            write.holds = item.endpoints
+            write.home = diff
+            write.holds = stored.endpoints if item is None else item.endpoints
         if placement.added and is_added:
             write.reasons.add(Reason.ENDPOINTS_ADDED)
         if placement.kept or placement.added:
@@ -181,46 +171,52 @@ def _recycle(draft: _Draft) -> None:
     Pairs are made in order, within an address type, which can never change. A slice whose
     endpoints move away must be written late, one that endpoints move into early: no slice is
     both, lest the moves of a group come full circle.
+
+    Complexity: O(n + c + d) for n endpoints in c creates and d deletes.
     """
-    free: dict[AddressType, list[_Write]] = {}
-    for write in draft.deletes:
-        free.setdefault(write.diff.key.address_type, []).append(write)
-    takers: dict[int, bool] = {}
-    if free and draft.has_moves:
+    if not draft.creates or not draft.deletes:
+        return
+    takers: set[int] = set()
+    if draft.has_moves:
         by_diff = {id(write.diff): write.diff for write in draft.creates}
         new = {i: set(map(_key_of, diff.new)) for i, diff in by_diff.items()}
         for write in draft.creates:
             added = map(_key_of, write.placement.added)
-            takers[id(write)] = not new[id(write.diff)].issuperset(added)
+            if not new[id(write.diff)].issuperset(added):
+                takers.add(id(write))
+    early_groups = {write.diff.key for write in draft.creates if id(write) in takers}
+    # By position, lowest first: those that any create may have, and those that no taker may.
+    free: dict[tuple[AddressType, bool], deque[int]] = {}
+    for i, write in enumerate(draft.deletes):
+        key = write.diff.key
+        # What a freed slice holds goes to others of its group, all of it.
+        is_late = bool(write.holds) and key in early_groups
+        free.setdefault((key.address_type, is_late), deque()).append(i)
     # Within one group what is new comes from no slice, whoever takes it in.
     writes = (*draft.creates, *draft.updates, *draft.deletes)
     several_groups = len({id(write.diff) for write in writes}) > 1
-    early_groups = {write.diff.key for write in draft.creates if takers.get(id(write))}
     creates: list[_Write] = []
     recycled: set[int] = set()
     for write in draft.creates:
-        candidates = free.get(write.diff.key.address_type, [])
-        donor = next(
-            (
-                candidate
-                for candidate in candidates
-                if not takers.get(id(write))
-                or candidate.diff.key not in early_groups
-                or not candidate.gives()
-            ),
-            None,
-        )
-        if donor is None:
+        kind = write.diff.key.address_type
+        queues = [free.get((kind, False))]
+        if id(write) not in takers:
+            queues.append(free.get((kind, True)))
+        queue = min(filter(None, queues), key=itemgetter(0), default=None)
+        if queue is None:
             creates.append(write)
             continue
-        candidates.remove(donor)
-        recycled.add(id(donor))
+        i = queue.popleft()
+        recycled.add(i)
+        donor = draft.deletes[i]
         placement = attrs.evolve(write.placement, name=donor.name)
         reasons = (write.reasons | donor.reasons | {Reason.RECYCLED}) - {Reason.EMPTY}
-        draft.updates.append(_Write(write.diff, donor.stored, placement, reasons, donor.holds))
+        draft.updates.append(
+            _Write(write.diff, donor.stored, placement, reasons, donor.home, donor.holds)
+        )
         draft.has_moves = draft.has_moves or several_groups
     draft.creates = creates
-    draft.deletes = [write for write in draft.deletes if id(write) not in recycled]
+    draft.deletes = [write for i, write in enumerate(draft.deletes) if i not in recycled]
     if recycled:
         draft.updates.sort(key=lambda write: (write.diff.key.sort_key, write.name))
 
@@ -232,35 +228,49 @@ def _order_by_moves(draft: _Draft) -> list[_Write]:
     where endpoints change ports crosswise; an endpoint with other ports is another endpoint to
     consumers, so such a cycle is cut: at the first slice that no move within a group holds back.
     """
-    arrivals: dict[tuple[AddressType, EndpointKey], list[_Write]] = {}
+    arrivals: dict[AddressType, dict[EndpointKey, list[_Write]]] = {}
     for write in (*draft.creates, *draft.updates):
-        kind = write.diff.key.address_type
-        incoming = write.placement.added
-        if write.stored is not None and write.stored.group_key != write.diff.key:
-            incoming = write.placement.endpoints
-        for endpoint in incoming:
-            arrivals.setdefault((kind, endpoint.key), []).append(write)
+        arrived = arrivals.setdefault(write.diff.key.address_type, {})
+        for key in map(_key_of, write.arrives):
+            arrived.setdefault(key, []).append(write)
     position = {id(write): i for i, write in enumerate(draft.updates)}
     # For each update those that must come first, and whether for a move within its group.
     waits: list[dict[int, bool]] = [{} for _ in draft.updates]
     for write in (*draft.updates, *draft.deletes):
         assert write.stored is not None
-        before = write.stored.group_key
+        arrived = arrivals.get(write.diff.key.address_type, {})
         source = position.get(id(write))
-        held = write.held()
-        stays = {endpoint.key for endpoint in write.placement.endpoints}
-        for key in write.lost():
-            for receiver in arrivals.get((before.address_type, key), ()):
-                within = receiver.diff.key == before and key in held
-                if key in stays and not within:
-                    continue
-                if within:
-                    receiver.reasons.add(Reason.ENDPOINTS_MOVED_IN)
-                    write.reasons.add(Reason.ENDPOINTS_MOVED_OUT)
-                target = position.get(id(receiver))
-                if source is not None and target is not None:
-                    waits[source][target] = waits[source].get(target, False) or within
+        for receiver, within in _receivers(write, arrived):
+            if within:
+                receiver.reasons.add(Reason.ENDPOINTS_MOVED_IN)
+                write.reasons.add(Reason.ENDPOINTS_MOVED_OUT)
+            target = position.get(id(receiver))
+            if source is not None and target is not None:
+                waits[source][target] = within
     return [draft.updates[i] for i in _topological_order(waits)]
+
+
+def _receivers(
+    write: _Write, arrived: Mapping[EndpointKey, Sequence[_Write]]
+) -> Iterable[tuple[_Write, bool]]:
+    """Who takes over what a slice holds now and not afterwards; whether by a move in its group.
+
+    One that it holds for another group afterwards, with other ports, is lost to its group.
+    """
+    assert write.stored is not None
+    coming = list(filter(arrived.__contains__, write.stored.keys))
+    if not coming:
+        return ()
+    stays = set(map(_key_of, write.placement.endpoints))
+    held = set(map(_key_of, write.holds))
+    found: dict[int, tuple[_Write, bool]] = {}
+    for key in coming:
+        for receiver in arrived[key]:
+            within = receiver.diff is write.home and key in held
+            if within or key not in stays:
+                within = within or found.get(id(receiver), (receiver, False))[1]
+                found[id(receiver)] = (receiver, within)
+    return found.values()
 
 
 def _topological_order(waits: Sequence[Mapping[int, bool]]) -> list[int]:
@@ -316,11 +326,10 @@ def _new_slice(write: _Write, metadata: ObjectMeta) -> EndpointSlice:
 
 def _rewritten(write: _Write, stored: EndpointSlice, template: ObjectMeta) -> EndpointSlice:
     """The stored slice with its new content. All that we do not manage stays."""
-    ports = write.diff.key.ports
     return _make_slice(
         _rewritten_metadata(stored.metadata, template),
         stored.address_type,
-        stored.ports if stored.ports == ports or stored.group_key == write.diff.key else ports,
+        stored.ports if write.home is write.diff else write.diff.key.ports,
         write.placement.endpoints,
         stored.extra,
     )
