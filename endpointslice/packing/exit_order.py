@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from enum import StrEnum
-from itertools import filterfalse, repeat
+from itertools import chain
 from operator import attrgetter
 from typing import Final
 
@@ -47,7 +47,7 @@ def to_exit_order(value: str) -> ExitOrder:
 _SHARED_NODE: Final = 2
 
 _node_of: Final[Callable[[Endpoint], str | None]] = attrgetter("node_name")
-_terminating_of: Final[Callable[[Endpoint], bool]] = attrgetter("conditions.terminating")
+is_terminating: Final[Callable[[Endpoint], bool]] = attrgetter("conditions.terminating")
 
 
 class Departures:
@@ -79,39 +79,46 @@ class Departures:
             key for key, ordinal in self._ordinals.items() if turn - count <= ordinal < turn
         )
 
-    def sorted(self, endpoints: Sequence[Endpoint], late: Set[EndpointKey]) -> list[int]:
-        """Return positions of endpoints, of those that are expected to leave soonest first.
+    def sorted(self, endpoints: Sequence[Endpoint], late: Sequence[bool]) -> list[int]:
+        """Return positions of endpoints, those that are expected to leave soonest first.
 
         Owners that are losing endpoints come before others: a roll-out goes on taking the old
-        ReplicaSet's. Where owners do not tell, the `late` ones come last. Ties go by key.
+        ReplicaSet's. Where owners do not tell, those marked as `late` come last. Ties stay as
+        they are.
 
         Complexity: O(n log n).
         """
-        positions = list(range(len(endpoints)))
-        positions.sort(key=list(map(_key_of, endpoints)).__getitem__)
+        positions: list[int] = list(range(len(endpoints)))
+        going = list(filter(is_terminating, self._seen))
         order = self._order
         if order is ExitOrder.AUTO or order is ExitOrder.NODE:
-            staying = Counter(map(_node_of, filterfalse(_terminating_of, self._seen)))
-            if staying.total() < _SHARED_NODE * len(staying) and order is ExitOrder.AUTO:
+            at: dict[str | None, list[int]] = {}
+            for position, node in enumerate(map(_node_of, endpoints)):
+                at.setdefault(node, []).append(position)
+            staying = Counter({node: len(found) for node, found in at.items()})
+            if len(endpoints) < len(self._seen):
+                staying = Counter(map(_node_of, self._seen))
+            staying.subtract(map(_node_of, going))
+            if order is ExitOrder.AUTO and staying.total() < _SHARED_NODE * len(+staying):
                 order = ExitOrder.UID
             else:
-                fullest = sorted(staying, key=lambda node: (-staying[node], node or ""))
-                place = {node: i for i, node in enumerate(fullest)}
-                nodes = list(map(place.get, map(_node_of, endpoints), repeat(-1)))
-                positions.sort(key=nodes.__getitem__)
-        if order is ExitOrder.UID:
+                nodes = sorted(at, key=lambda node: (-staying[node], node or ""))
+                positions = list(chain.from_iterable(map(at.__getitem__, nodes)))
+        if order is ExitOrder.KEY:
+            positions.sort(key=list(map(_key_of, endpoints)).__getitem__)
+        elif order is ExitOrder.UID:
             positions.sort(key=list(map(uid_of, endpoints)).__getitem__)
         elif order is ExitOrder.ORDINAL:
             ordinals = [-self._ordinals.get(endpoint.key, 0) for endpoint in endpoints]
             positions.sort(key=ordinals.__getitem__)
-        losing = set(map(_owner_of, filter(_terminating_of, self._seen)))
-        if losing:
-            stays = [_owner_of(endpoint) not in losing for endpoint in endpoints]
-            if any(stays) and not all(stays):
-                positions.sort(key=stays.__getitem__)
-                return positions
-        if late:
-            positions.sort(key=list(map(late.__contains__, map(_key_of, endpoints))).__getitem__)
+        stays: Sequence[bool] = late
+        if going:
+            losing = set(map(_owner_of, going))
+            by_owner = [_owner_of(endpoint) not in losing for endpoint in endpoints]
+            if any(by_owner) and not all(by_owner):
+                stays = by_owner
+        if any(stays):
+            positions.sort(key=stays.__getitem__)
         return positions
 
 

@@ -12,7 +12,13 @@ import attrs
 from endpointslice.diff import CleanSlice, Diff
 from endpointslice.errors import ModelError
 from endpointslice.models import Endpoint, EndpointKey, _is_volatile_of, _key_of
-from endpointslice.packing.exit_order import Departures, ExitOrder, to_exit_order, uid_of
+from endpointslice.packing.exit_order import (
+    Departures,
+    ExitOrder,
+    is_terminating,
+    to_exit_order,
+    uid_of,
+)
 from endpointslice.packing.placement import Packing, Placement, best_fit
 
 __all__ = ["Generational", "Moves"]
@@ -114,7 +120,7 @@ class Generational:
         bound = ceil(diff.desired_count / (self.min_fill * diff.max_endpoints_per_slice)) + _SLACK
         group = _Group(diff, self.exit_order, self.volatile)
         choice = _choose(group, bound, self.moves)
-        placements = _evened(_Layout(group, choice, self.moves).placements(), diff)
+        placements = _Layout(group, choice, self.moves).placements()
         if self.moves is not Moves.NEVER:
             placements = _fold(diff, placements, bound)
         return Packing(tuple(placements))
@@ -323,44 +329,52 @@ class _Layout:
 
     def _take_in(self) -> None:
         """What has settled in hot slices goes to the one that is written to take it in."""
-        loose = self._loose(self._hot)
-        self._fill(range(1), [item for item in loose if not self._group.is_volatile(item[0])])
+        is_volatile = self._group.is_volatile
+        self._fill(range(1), (item for item in self._loose(self._hot) if not is_volatile(item[0])))
 
-    def _gather(self, outside: Sequence[Endpoint]) -> list[Endpoint]:
+    def _gather(self, outside: list[Endpoint]) -> list[Endpoint]:
         """Volatile endpoints go to the hot slices, those that terminate first; the rest waits."""
+        if not self._group.volatile and not any(item.volatile for item in self._bins):
+            return outside
         is_volatile = self._group.is_volatile
         loose = [(endpoint, _OUTSIDE) for endpoint in filter(is_volatile, outside)]
         loose += self._loose(range(len(self._bins)), is_volatile)
         loose.sort(key=_by_urgency)
         placed = self._fill(self._hot, loose)
         if not placed:
-            return list(outside)
+            return outside
         return [endpoint for endpoint in outside if endpoint.key not in placed]
 
     def _settle(self, outside: list[Endpoint]) -> None:
         """Settled endpoints go to the cold slices; what finds no room there goes anywhere."""
         sizes = [self._size[i] for i in self._cold if self._size[i]]
         needed = -(-(sum(sizes) + len(outside)) // self._capacity)
-        if self._moves is not Moves.NEVER and needed < len(sizes):
+        if needed < len(sizes) and self._moves is not Moves.NEVER:
             # They fit into fewer slices, so they are laid out anew.
-            self._sort_cold()
             loose = list(self._loose(self._cold))
             loose += [(endpoint, _OUTSIDE) for endpoint in outside]
-            order = self._by_exit([endpoint for endpoint, _ in loose])
-            placed = self._fill(self._cold, map(loose.__getitem__, order))
+            loose = self._sort_cold(self._by_exit(loose))
+            placed = self._fill(self._cold, loose)
             outside = [endpoint for endpoint in outside if endpoint.key not in placed]
-        if outside:
-            outside = [outside[i] for i in self._by_exit(outside)]
-            self._pour(self._cold, outside)
-            self._pour(range(self._cold.start), outside)
+        elif outside:
+            order = self._group.departures.sorted(outside, ())
+            outside = [outside[i] for i in order]
+        outside = self._pour(self._cold, outside, self._capacity)
+        # Slices that are created for them alone share them evenly: a change then costs fewer
+        # bytes, and all of them have room to grow.
+        others = range(self._cold.start)
+        created = [i for i in others if not self._bins[i].name and not self._size[i]]
+        share = -(-len(outside) // max(1, len(created)))
+        if share <= self._capacity:
+            outside = self._pour(created, outside, share)
+        outside = self._pour(others, outside, self._capacity)
         assert not outside
 
-    def _sort_cold(self) -> None:
-        """Put cold slices in exit order, by the median of what is settled in them."""
-        loose = [item for item in self._loose(self._cold) if not self._group.is_volatile(item[0])]
-        ranks: dict[int, list[int]] = {i: [] for i in self._cold}
-        for rank, position in enumerate(self._by_exit([endpoint for endpoint, _ in loose])):
-            ranks[loose[position][1]].append(rank)
+    def _sort_cold(self, loose: Sequence[_Loose]) -> list[_Loose]:
+        """Put cold slices in exit order, by the median of what is in them."""
+        ranks: dict[int, list[int]] = {i: [] for i in (*self._cold, _OUTSIDE)}
+        for rank, (_, i) in enumerate(loose):
+            ranks[i].append(rank)
 
         def place(i: int) -> tuple[bool, int, str]:
             item = self._bins[i]
@@ -371,6 +385,8 @@ class _Layout:
         columns: tuple[list[Any], ...] = (self._bins, self._size, self._added, self._gone)
         for column in columns:
             column[self._cold.start :] = [column[i] for i in order]
+        now = dict(zip(order, self._cold, strict=True))
+        return [(endpoint, now.get(i, i)) for endpoint, i in loose]
 
     # --- the tools
 
@@ -387,15 +403,12 @@ class _Layout:
                 if endpoint.key not in gone and endpoint.key not in self._fixed:
                     yield endpoint, i
 
-    def _by_exit(self, endpoints: Sequence[Endpoint]) -> list[int]:
+    def _by_exit(self, loose: Sequence[_Loose]) -> list[_Loose]:
         # A slice that was a nursery a moment ago holds what came last, and will go last.
-        late = {
-            endpoint.key
-            for item in self._bins
-            if item.before and _is_nursery(item)
-            for endpoint in item.before
-        }
-        return self._group.departures.sorted(endpoints, late)
+        is_nursery = {i: _is_nursery(self._bins[i]) for i in self._cold}
+        late = [is_nursery.get(i, False) for _, i in loose]
+        order = self._group.departures.sorted([endpoint for endpoint, _ in loose], late)
+        return [loose[position] for position in order]
 
     def _fill(self, bins: Iterable[int], loose: Iterable[_Loose]) -> set[EndpointKey]:
         """Fill bins in turn with the first that stand in later ones, and say who was moved.
@@ -421,15 +434,15 @@ class _Layout:
                     size[i] += 1
         return placed
 
-    def _pour(self, bins: Iterable[int], outside: list[Endpoint]) -> None:
-        """Fill bins in turn with what is in none, and take it off the list."""
+    def _pour(self, bins: Iterable[int], outside: list[Endpoint], limit: int) -> list[Endpoint]:
+        """Fill bins in turn with what is in none, and return what found no room."""
         start = 0
         for i in bins:
-            added = outside[start : start + self._capacity - self._size[i]]
+            added = outside[start : start + max(0, limit - self._size[i])]
             self._added[i] += added
             self._size[i] += len(added)
             start += len(added)
-        del outside[:start]
+        return outside[start:] if start else outside
 
     def placements(self) -> list[Placement]:
         """What each bin holds; what comes in stands behind what stays."""
@@ -451,7 +464,7 @@ def _by_urgency(item: _Loose) -> tuple[bool, str, EndpointKey]:
 
 def _is_coming(item: _Bin) -> bool:
     """Whether most of a bin's volatile endpoints are not ready yet, rather than going."""
-    going = sum(endpoint.conditions.terminating for endpoint in item.before)
+    going = sum(map(is_terminating, item.before))
     return 2 * going < item.volatile
 
 
@@ -462,25 +475,6 @@ def _is_nursery(item: _Bin) -> bool:
         and (endpoint.conditions.is_volatile or endpoint.key in item.changed)
         for endpoint in item.before
     )
-
-
-def _evened(placements: Sequence[Placement], diff: Diff) -> list[Placement]:
-    """Share new endpoints evenly among the slices that are created for them.
-
-    A change then costs fewer bytes, and all of them have room to grow.
-    """
-    result = list(placements)
-    created = [i for i, item in enumerate(placements) if not item.name]
-    if len(created) < 2:
-        return result
-    if sum(len(item.added) for item in placements) > len(diff.new):
-        new = set(map(_key_of, diff.new))
-        created = [i for i in created if new.issuperset(map(_key_of, placements[i].added))]
-    endpoints = [endpoint for i in created for endpoint in placements[i].added]
-    for k, i in enumerate(created):
-        start, stop = (len(endpoints) * j // len(created) for j in (k, k + 1))
-        result[i] = Placement("", (), tuple(endpoints[start:stop]))
-    return result
 
 
 # --- the fill bound -----------------------------------------------------------------------------
