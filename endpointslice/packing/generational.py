@@ -134,8 +134,10 @@ class _Bin:
     """A slice that is written: "" for a new one."""
 
     name: str = ""
-    before: tuple[Endpoint, ...] = ()
+    count: int = 0
     volatile: int = 0
+    #: Of a clean slice unknown until it is sure to be written.
+    before: tuple[Endpoint, ...] = ()
     changed: frozenset[EndpointKey] = frozenset()
     #: It need not be written, if in the end nothing comes or goes.
     is_clean: bool = False
@@ -143,7 +145,7 @@ class _Bin:
     @property
     def settled(self) -> int:
         """How many endpoints are likely to stay as they are."""
-        return len(self.before) - self.volatile
+        return self.count - self.volatile
 
 
 class _Group:
@@ -164,21 +166,20 @@ class _Group:
                 endpoint.conditions.is_volatile or endpoint.key in coming or bool(others(endpoint))
             )
         self.dirty = [
-            _Bin(item.name, item.endpoints, self._count(item.endpoints), item.changed)
+            _Bin(
+                item.name,
+                len(item.endpoints),
+                sum(map(self.is_volatile, item.endpoints)),
+                item.endpoints,
+                item.changed,
+            )
             for item in diff.dirty
         ]
-        self.volatile = sum(item.volatile for item in self.dirty) + self._count(diff.new)
+        self.volatile = sum(item.volatile for item in self.dirty)
+        self.volatile += sum(map(self.is_volatile, diff.new))
         self._events = len(diff.new)
         self._events += sum(len(item.changed) + item.removed for item in diff.dirty)
         self._volatile = self.volatile + sum(item.volatile for item in diff.clean)
-
-    def _count(self, endpoints: Iterable[Endpoint]) -> int:
-        return sum(map(self.is_volatile, endpoints))
-
-    def opened(self, item: CleanSlice) -> _Bin:
-        """A clean slice that is going to be written."""
-        before = self.diff.open(item.name)
-        return _Bin(item.name, before, self._count(before), is_clean=True)
 
     def later(self, volatile: int, size: int) -> int:
         """What slices cost later on that have so many volatile endpoints, in thousandths."""
@@ -225,7 +226,7 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         if target is None and slices > bound:
             target = _emptiest(diff.clean, count, capacity)
         if target is not None:
-            front[-1] = group.opened(target)
+            front[-1] = _opened(target)
             hot = [item for item in hot if item is not target]
             slices -= 1
     choices = [_choice(group, front, None)]
@@ -235,7 +236,7 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     if target is not None:
         # It is hot already, so that what it costs later is no news.
         spared = group.later(target.volatile, target.count)
-        choices.append(_choice(group, [*front, group.opened(target)], None, _WRITE - spared))
+        choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
     if slices < bound:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
@@ -246,7 +247,7 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         if target is None:
             target = _emptiest(cold, -(-capacity // _SETTLED_SHARE), capacity)
         if target is not None:
-            choices.append(_choice(group, front, group.opened(target), _WRITE))
+            choices.append(_choice(group, front, _opened(target), _WRITE))
         elif slices < bound:
             choices.append(_choice(group, front, _Bin(), _WRITE + _SLICE))
     return min(choices, key=lambda choice: choice.cost)
@@ -264,8 +265,8 @@ def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int 
         held = min(left, capacity - item.settled)
         cost += group.later(held, item.settled + held)
         left -= held
-    room = 0 if taker is None else capacity - len(taker.before)
-    fitting = [item for item in group.dirty if len(item.before) <= capacity]
+    room = 0 if taker is None else capacity - taker.count
+    fitting = [item for item in group.dirty if item.count <= capacity]
     fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
     hot = []
     for item in fitting:
@@ -281,6 +282,10 @@ def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int 
         cost += group.later(held, settled + held)
         left -= held
     return _Choice(tuple(front), tuple(hot), taker, cost + group.later(left, capacity))
+
+
+def _opened(item: CleanSlice) -> _Bin:
+    return _Bin(item.name, item.count, item.volatile, is_clean=True)
 
 
 def _emptiest(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSlice | None:
@@ -304,19 +309,22 @@ class _Layout:
         chosen = set(map(id, hot))
         cold = [item for item in group.dirty if id(item) not in chosen]
         # Slices over capacity only give: they come last, so that all others may receive.
-        cold.sort(key=lambda item: (len(item.before) > capacity, -len(item.before), item.name))
+        cold.sort(key=lambda item: (item.count > capacity, -item.count, item.name))
         self._bins = [*takers, *choice.front, *hot, *cold]
+        for item in self._bins:
+            if item.is_clean:
+                item.before = group.diff.open(item.name)
         self._hot = range(len(takers), len(self._bins) - len(cold))
         self._cold = range(self._hot.stop, len(self._bins))
         self._fixed = frozenset[EndpointKey]()
         if moves is Moves.UNCHANGED:
             self._fixed = self._fixed.union(*(item.changed for item in self._bins))
-        self._size = [min(len(item.before), capacity) for item in self._bins]
+        self._size = [min(item.count, capacity) for item in self._bins]
         self._added: list[list[Endpoint]] = [[] for _ in self._bins]
         self._gone: list[set[EndpointKey]] = [set() for _ in self._bins]
         outside = list(group.diff.new)
         for i, item in enumerate(self._bins):
-            if len(item.before) > capacity:
+            if item.count > capacity:
                 # Who changes stays, as far as there is room: of that, two copies would disagree.
                 order = sorted(item.before, key=lambda e: e.key not in item.changed)
                 outside += order[capacity:]
@@ -379,7 +387,7 @@ class _Layout:
         def place(i: int) -> tuple[bool, int, str]:
             item = self._bins[i]
             median = ranks[i][len(ranks[i]) // 2] if ranks[i] else len(loose)
-            return (len(item.before) > self._capacity, median, item.name)
+            return (item.count > self._capacity, median, item.name)
 
         order = sorted(self._cold, key=place)
         columns: tuple[list[Any], ...] = (self._bins, self._size, self._added, self._gone)
@@ -391,10 +399,12 @@ class _Layout:
     # --- the tools
 
     def _loose(self, bins: Iterable[int], only: _Test | None = None) -> Iterator[_Loose]:
-        """What may move out of these bins."""
+        """What may move out of these bins. Of a slice over capacity what stays is settled."""
         if self._moves is Moves.NEVER:
             return
         for i in bins:
+            if self._bins[i].count > self._capacity:
+                continue
             before: Iterable[Endpoint] = self._bins[i].before
             if only is not None:
                 before = filter(only, before)
