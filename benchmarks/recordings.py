@@ -6,10 +6,12 @@ FOLDER holds `rollout/pods.jsonl.gz`, `fragmented/steps.jsonl.gz` and
 `fragmented/watch.counts.json`.
 
 **real-rollout-one-bucket** and **real-rollout-many-buckets** are two roll-outs of 200 Pods, one
-right after the other. All of it is recorded: every event that a watcher of the Pods saw, with
-its moment, uid and node. Names, IPs and zones were not, and are made up. Each begins with the
-Pods as they stood, a second before its first event. The first ends when the last Pod is gone
-that it asked to go, and leaves out what the second one has begun by then.
+right after the other. Recorded is every event that a watcher of the Pods saw, with its moment
+and the Pod's uid, node and ReplicaSet. IPs, zones and names were not. Filled in are one zone for
+all, and names as a ReplicaSet gives them: `web-`, its recorded hash, and what tells its Pods
+apart, which is a number here, in the order in which they were seen. Each begins with the Pods as
+they stood, a second before its first event. The first ends when the last Pod is gone that it
+asked to go, and leaves out what the second one has begun by then.
 
 **real-scale-down** is 1,000 Pods scaled to 120 in ten steps. Recorded are the endpoints before
 and after each step, and how long it took: so it is known who went in which step, with name, uid,
@@ -32,9 +34,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-import attrs
-
-from endpointslice.models import LABEL_ZONE, FrozenDict
+from endpointslice.models import LABEL_ZONE
 from endpointslice.simulate.clusters import Pod, choose_victims
 from endpointslice.simulate.recordings import trace_from_watch
 from endpointslice.simulate.traces import Trace, encode_trace
@@ -88,6 +88,7 @@ def _recorded_state(line: Event) -> str:
 def roll_out(folder: Path, run: str, name: str) -> Trace:
     """Return one of the two roll-outs."""
     lines = _lines(folder / "rollout/pods.jsonl.gz")
+    numbers = {uid: i for i, uid in enumerate(dict.fromkeys(line["uid"] for line in lines))}
     runs = [line["run"] for line in lines]
     begin = runs.index(run)
     end = len(runs) - runs[::-1].index(run)
@@ -100,13 +101,13 @@ def roll_out(folder: Path, run: str, name: str) -> Trace:
         *lines[begin:end],
         *after,
     ]
-    trace = trace_from_watch(
+    return trace_from_watch(
         (
             _event(
                 line["t"],
                 line["type"],
                 uid=line["uid"],
-                name=line["uid"],
+                name=f"web-{line['replicaset']}-{numbers[line['uid']]:05d}",
                 node=line["node"] or "",
                 state=_recorded_state(line),
             )
@@ -114,7 +115,6 @@ def roll_out(folder: Path, run: str, name: str) -> Trace:
         ),
         name=name,
     )
-    return attrs.evolve(trace, pod_names=FrozenDict())
 
 
 # --- the scale-down ---------------------------------------------------------------------------

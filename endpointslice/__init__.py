@@ -14,6 +14,8 @@ from endpointslice.errors import (
     EndpointSliceError,
     ManifestError,
     ModelError,
+    TraceError,
+    UnsoundPlanError,
 )
 from endpointslice.grouping import (
     Grouping,
@@ -85,6 +87,9 @@ from endpointslice.packing import (
     Packing,
     PackingStrategy,
     Placement,
+    Rendezvous,
+    Repack,
+    SingleObject,
     minimum_writes,
 )
 from endpointslice.plan import (
@@ -108,6 +113,7 @@ from endpointslice.sizing import (
     json_size,
     protobuf_size,
 )
+from endpointslice.tracker import ChurnTracker
 
 __all__ = [
     "ANNOTATION_TRIGGER_TIME",
@@ -120,6 +126,7 @@ __all__ = [
     "MAX_ADDRESSES_PER_ENDPOINT",
     "MAX_ENDPOINTS_PER_SLICE",
     "AddressType",
+    "ChurnTracker",
     "ConflictError",
     "ContainerPort",
     "Cost",
@@ -164,12 +171,17 @@ __all__ = [
     "PreferSameZone",
     "Protocol",
     "Reason",
+    "Rendezvous",
+    "Repack",
     "Service",
     "ServicePlan",
     "ServicePort",
+    "SingleObject",
     "SkipReason",
     "SkippedPod",
     "SliceTemplate",
+    "TraceError",
+    "UnsoundPlanError",
     "UpdateSlice",
     "address_types",
     "apply_plan",

@@ -84,6 +84,7 @@ class DirtySlice:
             order.
         changed: The identities of those that change content.
         reasons: Why it must be written.
+        removed: How many endpoints go from it.
         adopted: It belonged to a group that is no longer wanted and holds endpoints that this
             group wants, as when a Service's targetPort changes.
     """
@@ -92,6 +93,7 @@ class DirtySlice:
     endpoints: tuple[Endpoint, ...]
     changed: frozenset[EndpointKey]
     reasons: tuple[Reason, ...]
+    removed: int = 0
     adopted: bool = False
 
 
@@ -331,7 +333,13 @@ class _Touched:
                 reasons.append(Reason.ENDPOINTS_REMOVED)
         if len(endpoints) > capacity:
             reasons.append(Reason.OVER_CAPACITY)
-        return DirtySlice(self.stored.name, endpoints, frozenset(changed), sorted_reasons(reasons))
+        return DirtySlice(
+            self.stored.name,
+            endpoints,
+            frozenset(changed),
+            sorted_reasons(reasons),
+            len(kept) - len(endpoints),
+        )
 
     def missed(self) -> Iterable[EndpointKey]:
         """Keys in the slice that are not wanted there."""
@@ -586,6 +594,7 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
                 kept,
                 frozenset(map(_key_of, kept)),
                 sorted_reasons(reasons),
+                len(stored.endpoints) - len(kept),
                 adopted=True,
             )
             adopted.setdefault(heir.key, []).append((heir_slice, stored))

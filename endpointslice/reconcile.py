@@ -21,13 +21,13 @@ from endpointslice.models import (
     Service,
     SliceTemplate,
 )
-from endpointslice.packing import MinimalWrites, PackingStrategy
+from endpointslice.packing import Generational, PackingStrategy
 from endpointslice.plan import Plan, build_plan, without_creates
 
 __all__ = ["DEFAULT_STRATEGY", "ServicePlan", "reconcile", "reconcile_service"]
 
-#: The fewest writes for every plan by itself.
-DEFAULT_STRATEGY: Final[PackingStrategy] = MinimalWrites()
+#: At most one write more than the fewest for a plan, and far fewer over an endpoint's life.
+DEFAULT_STRATEGY: Final[PackingStrategy] = Generational()
 
 
 def reconcile(

@@ -1,4 +1,4 @@
-"""Exact sizes of a slice in bytes, as protobuf and as JSON, without serializing it.
+"""Exact sizes of slices and Endpoints in bytes, as protobuf and as JSON, without serializing them.
 
 Protobuf is what etcd stores and what Kubernetes' own components watch; JSON is what other
 clients get. Sizes are those of the Go types: which fields are written when empty, which are
@@ -20,6 +20,7 @@ from typing import Any, Final
 from endpointslice.models import (
     Endpoint,
     EndpointConditions,
+    EndpointGroup,
     EndpointHints,
     EndpointPort,
     EndpointSlice,
@@ -29,7 +30,7 @@ from endpointslice.models import (
     _assign,
 )
 
-__all__ = ["json_size", "protobuf_size"]
+__all__ = ["endpoints_json_size", "endpoints_protobuf_size", "json_size", "protobuf_size"]
 
 # --- protobuf ---------------------------------------------------------------------------------
 # All field numbers here are below 16, so a tag is one byte, but for managedFields (17).
@@ -181,6 +182,35 @@ def protobuf_size(endpoint_slice: EndpointSlice) -> int:
     for port in endpoint_slice.ports:
         size += _block(_port_protobuf(port))
     return size + _texts(endpoint_slice.address_type)
+
+
+def _address_protobuf(endpoint: Endpoint) -> int:
+    """An address of Endpoints: unlike an Endpoint's, its hostname is written when empty."""
+    size = _texts(endpoint.addresses[0], endpoint.hostname or "")
+    if endpoint.node_name:
+        size += _texts(endpoint.node_name)
+    if endpoint.target_ref is not None:
+        size += _block(_reference_protobuf(endpoint.target_ref))
+    return size
+
+
+def endpoints_protobuf_size(metadata: ObjectMeta, group: EndpointGroup) -> int:
+    """Return the bytes of the protobuf encoding of core/v1 Endpoints with these endpoints.
+
+    All stand in one subset, by their first address: the ready ones under addresses, the others
+    under notReadyAddresses. (Kubernetes' own controller leaves terminating ones out.)
+
+    Complexity: O(n) for n endpoints.
+    """
+    size = _block(_meta_protobuf(metadata))
+    if not group.endpoints:
+        return size
+    subset = sum(_block(_address_protobuf(endpoint)) for endpoint in group.endpoints)
+    # Unlike a slice's, the number of a port is written when it is none.
+    subset += sum(
+        _block(_port_protobuf(port) + 2 * (port.port is None)) for port in group.key.ports
+    )
+    return size + _block(subset)
 
 
 # --- JSON -------------------------------------------------------------------------------------
@@ -366,3 +396,44 @@ def json_size(endpoint_slice: EndpointSlice) -> int:
         ),
     ]
     return _json_object(members + _extra_members(endpoint_slice.extra))
+
+
+def _address_json(endpoint: Endpoint) -> int:
+    members = _json_members(
+        ("ip", endpoint.addresses[0]),
+        ("hostname", endpoint.hostname),
+        ("nodeName", endpoint.node_name),
+    )
+    if endpoint.target_ref is not None:
+        members.append(("targetRef", _reference_json(endpoint.target_ref)))
+    return _json_object(members)
+
+
+def _plain_port_json(port: EndpointPort) -> int:
+    """A port of Endpoints: unlike a slice's, its name is left out when empty, its number never."""
+    members = _json_members(("name", port.name), ("protocol", port.protocol))
+    members.append(("port", len(str(port.port or 0))))
+    return _json_object(members + _json_members(("appProtocol", port.app_protocol)))
+
+
+def endpoints_json_size(metadata: ObjectMeta, group: EndpointGroup) -> int:
+    """Return the bytes of the compact JSON of core/v1 Endpoints, without apiVersion and kind.
+
+    See `endpoints_protobuf_size`. Alone, the object has 37 bytes more.
+
+    Complexity: O(n) for n endpoints.
+    """
+    members = [("metadata", _meta_json(metadata))]
+    lists = []
+    for name, is_ready in (("addresses", True), ("notReadyAddresses", False)):
+        sizes = [
+            _address_json(endpoint)
+            for endpoint in group.endpoints
+            if endpoint.conditions.ready is is_ready
+        ]
+        lists += [(name, _json_list(sizes))] if sizes else []
+    if lists:
+        if group.key.ports:
+            lists.append(("ports", _json_list(map(_plain_port_json, group.key.ports))))
+        members.append(("subsets", _json_list([_json_object(lists)])))
+    return _json_object(members)

@@ -342,6 +342,33 @@ def test_a_pod_that_is_deleted_before_it_starts_never_appears() -> None:
     assert cluster.trace("never").changes == ()
 
 
+def test_a_pod_that_is_asked_to_go_twice_goes_once() -> None:
+    cluster = cluster_of()
+    Deployment(cluster, 1)
+    cluster.begin()
+    (victim,) = cluster.pods()
+    cluster.delete(victim)
+    cluster.delete(victim)
+    cluster.run_until()
+    states_of = [c.state for c in cluster.trace("asked").changes if c.pod == victim.number]
+    assert states_of == [PodState.READY, PodState.TERMINATING, None]
+
+
+def test_a_pod_that_terminates_on_a_node_that_is_given_up_is_gone_at_once_and_once() -> None:
+    cluster = cluster_of(life=Life(terminate=(5_000, 5_001)))
+    Deployment(cluster, 1)
+    cluster.begin()
+    (victim,) = cluster.pods()
+    assert victim.node is not None
+    cluster.delete(victim)
+    cluster.fail(victim.node)
+    cluster.run(1_000)
+    cluster.evict(victim.node)
+    cluster.run_until()
+    told = [(c.at, c.state) for c in cluster.trace("given up").changes if c.pod == victim.number]
+    assert told == [(0, PodState.READY), (0, PodState.TERMINATING), (1_000, None)]
+
+
 def test_pods_spread_over_the_nodes() -> None:
     cluster = cluster_of(nodes=20)
     Deployment(cluster, 200)

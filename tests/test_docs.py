@@ -30,6 +30,7 @@ import attrs
 import pytest
 
 from endpointslice import HintFallbackReason, SkipReason
+from endpointslice.cli.strategies import STRATEGIES
 from endpointslice.diff import Reason
 
 ROOT: Final = Path(__file__).parent.parent
@@ -201,12 +202,23 @@ def test_the_reference_of_the_command_line_has_every_option() -> None:
 
     page = PAGES["docs/reference/command-line.md"]
     for name, command in cli.commands.items():
-        _, found, section = page.partition(f"## `endpointslice {name} FILE...`\n")
+        _, found, section = page.partition(f"## `endpointslice {name}")
         assert found, name
         section = section.partition("\n## ")[0]
         for parameter in command.params:
             for option in parameter.opts:
                 assert option == "files" or f"`{option}" in section, f"{name} {option}"
+
+
+def test_the_reference_of_the_command_line_has_every_strategy_with_its_options() -> None:
+    section = PAGES["docs/reference/command-line.md"].partition("\n### Strategies\n")[2]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|(.*)\|$", section, flags=re.MULTILINE))
+    for name, strategy in STRATEGIES.items():
+        values = attrs.asdict(strategy, recurse=False)  # type: ignore[arg-type]
+        for option, value in values.items():
+            if isinstance(value, StrEnum):
+                assert all(f"`{member}`" in rows[name] for member in type(value)), name
+            assert f"`{option}" in rows[name], name
 
 
 @pytest.mark.parametrize("arguments", ["plan", "inspect"])

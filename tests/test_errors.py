@@ -15,6 +15,8 @@ from endpointslice import (
     EndpointSliceError,
     ManifestError,
     ModelError,
+    TraceError,
+    UnsoundPlanError,
 )
 
 _ONE: Final = Endpoint(("10.0.0.1",), zone="a")
@@ -29,6 +31,10 @@ ERRORS: Final[tuple[EndpointSliceError, ...]] = (
     ModelError("max_endpoints_per_slice", "must be 1..1000", 0),
     DuplicateEndpointError(_ONE.key, _ONE, _OTHER),
     ConflictError("shop/web-1", "is not there"),
+    TraceError("", "is no JSON"),
+    TraceError("steps[3].set[0]", "names a pod that is not there", 5),
+    UnsoundPlanError(3000, ("web-1 holds 101 endpoints",)),
+    UnsoundPlanError(3000, ("web-1 holds 101 endpoints", "10.0.0.1 is missing")),
 )
 each_error = pytest.mark.parametrize("error", ERRORS, ids=repr)
 
@@ -109,6 +115,25 @@ def test_a_conflict_error_names_the_slice() -> None:
     error = ConflictError("shop/web-1", "is not there")
     assert (error.name, error.message) == ("shop/web-1", "is not there")
     assert str(error) == "shop/web-1: is not there"
+
+
+def test_a_trace_error_names_path_and_value() -> None:
+    error = TraceError("steps[3].set[0]", "names a pod that is not there", 5)
+    assert (error.path, error.message, error.value) == (
+        "steps[3].set[0]",
+        "names a pod that is not there",
+        5,
+    )
+    assert str(error) == "steps[3].set[0]: names a pod that is not there, got 5"
+    assert str(TraceError("", "is no JSON")) == "is no JSON"
+
+
+def test_an_error_of_an_unsound_plan_names_the_sync_and_the_problems() -> None:
+    error = UnsoundPlanError(3000, ("web-1 holds 101 endpoints", "10.0.0.1 is missing"))
+    assert error.at == 3000
+    assert error.problems == ("web-1 holds 101 endpoints", "10.0.0.1 is missing")
+    assert str(error) == "sync at 3000 ms: web-1 holds 101 endpoints (and 1 more)"
+    assert str(UnsoundPlanError(0, ("it is wrong",))) == "sync at 0 ms: it is wrong"
 
 
 def test_a_long_value_is_cut_in_the_message_and_whole_in_the_attribute() -> None:

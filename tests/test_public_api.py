@@ -15,8 +15,10 @@ from typing import Any, Final, assert_type
 import pytest
 
 import endpointslice
+import endpointslice.simulate
 from endpointslice import (
     AddressType,
+    ChurnTracker,
     Cost,
     CreateSlice,
     DecodedObjects,
@@ -37,8 +39,11 @@ from endpointslice import (
     Operation,
     Plan,
     Pod,
+    Rendezvous,
+    Repack,
     Service,
     ServicePlan,
+    SingleObject,
     SkippedPod,
     SliceTemplate,
     UpdateSlice,
@@ -63,6 +68,27 @@ from endpointslice import (
     reconcile_service,
     select_pods,
     slice_template,
+)
+from endpointslice.simulate import (
+    WORKLOADS,
+    Change,
+    Job,
+    Mean,
+    Result,
+    Row,
+    Run,
+    Step,
+    Sync,
+    Trace,
+    Workload,
+    compare,
+    decode_trace,
+    encode_trace,
+    follow,
+    run_all,
+    simulate,
+    summarize,
+    trace_from_watch,
 )
 
 PACKAGE: Final = Path(endpointslice.__file__).parent
@@ -100,32 +126,41 @@ def _by_kind(name: str) -> tuple[int, str]:
 # --- names --------------------------------------------------------------------------------------
 
 
-def test_the_public_names_are_a_sorted_literal() -> None:
-    names = _literal_all(_source("endpointslice.__init__"))
-    assert names == endpointslice.__all__
+#: Both have the names of many modules, so that one need not know which one a name is in.
+each_package = pytest.mark.parametrize(
+    "package", [endpointslice, endpointslice.simulate], ids=lambda package: package.__name__
+)
+
+
+@each_package
+def test_the_public_names_are_a_sorted_literal(package: ModuleType) -> None:
+    names = _literal_all(_source(f"{package.__name__}.__init__"))
+    assert names == package.__all__
     assert names == sorted(names, key=_by_kind)
     assert len(names) == len(set(names))
 
 
-def test_the_public_names_are_all_that_the_package_imports() -> None:
-    tree = _source("endpointslice.__init__")
+@each_package
+def test_the_public_names_are_all_that_the_package_imports(package: ModuleType) -> None:
+    tree = _source(f"{package.__name__}.__init__")
     imported = [
         alias.asname or alias.name
         for statement in tree.body
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
     ]
-    assert sorted(imported) == sorted(endpointslice.__all__)
+    assert sorted(imported) == sorted(package.__all__)
     public = {
         name
-        for name, value in vars(endpointslice).items()
+        for name, value in vars(package).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
-    assert public == set(endpointslice.__all__)
+    assert public == set(package.__all__)
 
 
-def test_the_package_holds_no_logic() -> None:
-    kinds = {type(statement) for statement in _source("endpointslice.__init__").body}
+@each_package
+def test_the_package_holds_no_logic(package: ModuleType) -> None:
+    kinds = {type(statement) for statement in _source(f"{package.__name__}.__init__").body}
     assert kinds == {ast.Expr, ast.ImportFrom, ast.Assign}
 
 
@@ -143,17 +178,19 @@ def test_the_fixed_names_are_there() -> None:
         Service Pod Node decode_slice decode_service decode_pod decode_node encode_slice
         encode_plan reconcile reconcile_service CreateSlice UpdateSlice DeleteSlice Plan apply_plan
         check_plan price_plan explain_plan Cost PackingStrategy KubernetesPacking MinimalWrites
-        minimum_writes protobuf_size json_size EndpointSliceError ManifestError ModelError
-        DuplicateEndpointError ConflictError
+        Generational Rendezvous Repack SingleObject ChurnTracker minimum_writes protobuf_size
+        json_size EndpointSliceError ManifestError ModelError DuplicateEndpointError ConflictError
+        TraceError UnsoundPlanError
     """
     assert set(fixed.split()) <= set(endpointslice.__all__)
 
 
-def test_everything_public_is_documented() -> None:
+@each_package
+def test_everything_public_is_documented(package: ModuleType) -> None:
     bare = [
         name
-        for name in endpointslice.__all__
-        if callable(value := getattr(endpointslice, name)) and not value.__doc__
+        for name in package.__all__
+        if callable(value := getattr(package, name)) and not value.__doc__
     ]
     assert bare == []
 
@@ -213,6 +250,26 @@ def test_results_have_the_types_that_are_documented() -> None:
     assert_type(price_plan(plan), Cost)
     assert_type(explain_plan(plan), tuple[Explanation, ...])
     assert_type(encode_plan(plan), dict[str, Any])
+    assert_type(ChurnTracker().observe(plan), ChurnTracker)
+    assert_type(ChurnTracker()(member), bool)
+
+
+def test_results_of_simulations_have_the_types_that_are_documented() -> None:
+    workload = assert_type(WORKLOADS["roll-out-10-x3"], Workload)
+    trace = assert_type(workload.trace(0), Trace)
+    assert_type(trace.changes, tuple[Change, ...])
+    assert_type(decode_trace(encode_trace(trace), name="again"), Trace)
+    assert_type(trace_from_watch([], name="nothing"), Trace)
+    assert_type(next(follow(trace, Repack())), Step)
+    run = assert_type(simulate(trace, Rendezvous()), Run)
+    assert_type(run.syncs, tuple[Sync, ...])
+    assert_type(run.writes, int)
+    assert_type(run.mean_fill, float)
+    results = list(run_all([Job(source=trace, strategy=SingleObject(), check=False)]))
+    assert_type(results, list[Result])
+    rows = assert_type(compare(results), tuple[Row, ...])
+    assert_type(rows[0].writes_ratio, float | None)
+    assert_type(summarize(rows), tuple[Mean, ...])
 
 
 # --- importing --------------------------------------------------------------------------------
@@ -233,6 +290,8 @@ def _run(script: str) -> str:
 def test_importing_the_package_imports_no_extra_and_nothing_heavy() -> None:
     loaded = set(_run("import sys, endpointslice; print(*sys.modules)").split())
     assert "endpointslice.reconcile" in loaded
+    # A controller needs no simulations, nor what they need.
+    assert [name for name in loaded if name.startswith("endpointslice.simulate")] == []
     extras = {"click", "rich", "yaml", "endpointslice.cli", "endpointslice.__main__"}
     heavy = {"asyncio", "threading", "logging", "random", "subprocess", "http", "ssl", "json"}
     # What attrs and the interpreter load by themselves is not our doing.
@@ -242,12 +301,15 @@ def test_importing_the_package_imports_no_extra_and_nothing_heavy() -> None:
 
 
 def test_the_package_works_where_no_extra_can_be_imported() -> None:
-    script = """
+    script = f"""
+import importlib
 import sys
 for extra in ("click", "rich", "yaml"):
     sys.modules[extra] = None
+for name in {[name.removesuffix(".__init__") for name in MODULES]}:
+    importlib.import_module(name)
 import endpointslice
-print(endpointslice.decode_slice({"addressType": "IPv4"}).address_type)
+print(endpointslice.decode_slice({{"addressType": "IPv4"}}).address_type)
 """
     assert _run(script) == "IPv4\n"
 
@@ -280,8 +342,14 @@ _BANNED: Final = frozenset(
 )
 #: All that is taken from them.
 _ALLOWED: Final = {
+    "random": {"Random"},
     "socket": {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"},
     "sys": {"intern"},
+}
+#: And where alone: chance is in made-up histories, from a seed.
+_ALONE_IN: Final = {
+    "random": "endpointslice.simulate.clusters",
+    "socket": "endpointslice.models",
 }
 
 
@@ -302,7 +370,7 @@ def test_no_module_below_the_command_line_can_do_io(name: str) -> None:
         root = module.partition(".")[0]
         if root in _BANNED:
             assert taken in _ALLOWED.get(root, set()), f"{module} {taken}"
-            assert root != "socket" or name == "endpointslice.models"
+            assert _ALONE_IN.get(root, name) == name
 
 
 @pytest.mark.parametrize("name", MODULES)

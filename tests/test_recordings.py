@@ -356,6 +356,22 @@ def test_the_second_roll_out_takes_the_pods_of_the_first() -> None:
     assert went == made
 
 
+def test_the_names_of_a_recorded_roll_out_tell_the_new_pods_from_the_old() -> None:
+    earlier, before = real("rollout-one-bucket")
+    later, _ = real("rollout-many-buckets")
+    hashes = {pod: name.split("-")[1] for pod, name in earlier.pod_names.items()}
+    assert {hashes[c.pod] for c in before} == {"574596d9d9"}
+    assert {hashes[c.pod] for c in earlier.changes if c.at and c.node is not None} == {"656c57cf8d"}
+    names = [
+        {trace.pod_uids[pod]: name for pod, name in trace.pod_names.items()}
+        for trace in (earlier, later)
+    ]
+    shared = names[0].keys() & names[1].keys()
+    assert len(shared) == 214
+    assert {names[0][uid] for uid in shared} == {names[1][uid] for uid in shared}
+    assert len({*names[0].values(), *names[1].values()}) == 600
+
+
 def test_the_recorded_scale_down_goes_by_its_steps() -> None:
     trace, first = real("scale-down")
     assert len(first) == 1_000

@@ -189,6 +189,13 @@ def test_a_service_that_is_scaled_to_zero_keeps_a_slice_that_says_so(
     assert simulate(down_and_up, strategy).mean_fill == pytest.approx((0.01 + 0 + 0.01) / 3)
 
 
+def test_no_two_slices_are_named_alike_however_many_there_are() -> None:
+    # Of names of five characters the 2,835th would be the first to come again.
+    many = trace(*(Change(0, pod, READY, 0) for pod in range(3_000)))
+    (step,) = steps(many, max_endpoints_per_slice=1)
+    assert len({one.name for one in step.slices}) == 3_000
+
+
 def test_slices_are_those_of_the_service_and_named_as_the_server_names_them() -> None:
     many = trace(*(Change(0, pod, READY, 0) for pod in range(50)))
     (step,) = steps(many, max_endpoints_per_slice=1)

@@ -18,10 +18,12 @@ from endpointslice import (
     AddressType,
     Endpoint,
     EndpointConditions,
+    EndpointGroup,
     EndpointHints,
     EndpointPort,
     EndpointSlice,
     FrozenDict,
+    GroupKey,
     ObjectMeta,
     ObjectReference,
     OwnerReference,
@@ -30,6 +32,7 @@ from endpointslice import (
     json_size,
     protobuf_size,
 )
+from endpointslice.sizing import endpoints_json_size, endpoints_protobuf_size
 from tests.builders import Case, cases
 from tests.manifest_builders import ODD_TEXT, SLICES, Manifest
 
@@ -180,6 +183,59 @@ def go_protobuf(manifest: Manifest) -> bytes:
     )
 
 
+def _address(address: Manifest) -> bytes:
+    result = _texts(address, {"ip": 1})
+    if "targetRef" in address:
+        result += _block(2, _texts(address["targetRef"], _REFERENCE))
+    return result + _texts(address, {"hostname": 3}) + _pointers(address, {"nodeName": 4})
+
+
+def _endpoints_port(port: Manifest) -> bytes:
+    result = _texts(port, {"name": 1}) + _number(2, port["port"]) + _texts(port, {"protocol": 3})
+    return result + _pointers(port, {"appProtocol": 4})
+
+
+def _endpoints_protobuf(manifest: Manifest) -> bytes:
+    """The bytes of an encoded core/v1 Endpoints."""
+    return _block(1, _metadata(manifest["metadata"])) + _each(
+        2,
+        (
+            _each(1, map(_address, subset.get("addresses", ())))
+            + _each(2, map(_address, subset.get("notReadyAddresses", ())))
+            + _each(3, map(_endpoints_port, subset.get("ports", ())))
+            for subset in manifest.get("subsets", ())
+        ),
+    )
+
+
+def _endpoints(metadata: Manifest, group: EndpointGroup) -> Manifest:
+    """The Endpoints object with these endpoints, as its controller writes it."""
+    encoded = bare(
+        EndpointSlice(
+            metadata=ObjectMeta(),
+            address_type=group.key.address_type,
+            ports=group.key.ports,
+            endpoints=group.endpoints,
+        )
+    )
+    if not encoded["endpoints"]:
+        return {"metadata": metadata}
+    lists: dict[str, list[Any]] = {"addresses": [], "notReadyAddresses": []}
+    for member in encoded["endpoints"]:
+        kept = ("hostname", "nodeName", "targetRef")
+        address = {"ip": member["addresses"][0]} | {k: member[k] for k in kept if k in member}
+        is_ready = member["conditions"].get("ready", True)
+        lists["addresses" if is_ready else "notReadyAddresses"].append(address)
+    lists["ports"] = [
+        {k: v for k, v in port.items() if v} | {"port": port.get("port") or 0}
+        for port in encoded["ports"]
+    ]
+    return {
+        "metadata": metadata,
+        "subsets": [{name: members for name, members in lists.items() if members}],
+    }
+
+
 def go_json(value: Any, *, html: bool = True) -> bytes:
     """Compact JSON with the escapes of Go, which are more than Python's."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
@@ -221,6 +277,15 @@ def test_sizes_of_what_a_program_builds_are_those_of_its_manifest(case: Case) ->
         assert protobuf_size(model) == len(go_protobuf(encoded))
         again = decode_slice(encoded)
         assert (json_size(again), protobuf_size(again)) == (json_size(model), protobuf_size(model))
+
+
+@given(case=cases())
+def test_sizes_of_endpoints_are_those_of_the_encoded_object(case: Case) -> None:
+    for group in case.desired:
+        manifest = _endpoints({"name": "web", "namespace": "shop"}, group)
+        metadata = ObjectMeta(name="web", namespace="shop")
+        assert endpoints_json_size(metadata, group) == len(go_json(manifest))
+        assert endpoints_protobuf_size(metadata, group) == len(_endpoints_protobuf(manifest))
 
 
 # --- examples ---------------------------------------------------------------------------------
@@ -376,3 +441,32 @@ def test_unknown_fields_count_in_json_and_not_in_protobuf() -> None:
     odd = attrs.evolve(plain, extra=unknown)
     assert protobuf_size(odd) == protobuf_size(plain)
     assert json_size(odd) - json_size(plain) == len(',"futureField":[1,null,{"a":1.5}]')
+
+
+def test_endpoints_have_the_bytes_that_protoc_would_write() -> None:
+    group = EndpointGroup(
+        key=GroupKey(address_type=AddressType.IPV4, ports=(EndpointPort(port=443, name="s"),)),
+        endpoints=(
+            Endpoint(("10.0.0.1",), node_name="n"),
+            Endpoint(("10.0.0.2",), EndpointConditions(ready=False, serving=False)),
+        ),
+    )
+    metadata = "0a 10 0a00 1200 1a00 2200 2a00 3200 3800 4200"
+    ready = "0a 0f 0a 08 31302e302e302e31 1a 00 22 01 6e"
+    not_ready = "12 0c 0a 08 31302e302e302e32 1a 00"
+    port = "1a 0b 0a 01 73 10 bb03 1a 03 544350"
+    written = bytes.fromhex(f"{metadata} 12 2c {ready} {not_ready} {port}")
+    assert _endpoints_protobuf(_endpoints({}, group)) == written
+    assert endpoints_protobuf_size(ObjectMeta(), group) == len(written)
+
+
+def test_a_port_without_number_is_port_0_of_endpoints() -> None:
+    ports = (EndpointPort(port=None),)
+    group = EndpointGroup(
+        key=GroupKey(address_type=AddressType.IPV4, ports=ports),
+        endpoints=(Endpoint(("10.0.0.1",)),),
+    )
+    manifest = _endpoints({}, group)
+    assert manifest["subsets"][0]["ports"] == [{"protocol": "TCP", "port": 0}]
+    assert endpoints_json_size(ObjectMeta(), group) == len(go_json(manifest))
+    assert endpoints_protobuf_size(ObjectMeta(), group) == len(_endpoints_protobuf(manifest))

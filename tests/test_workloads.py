@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
-from endpointslice import ModelError
+from endpointslice import FrozenDict, ModelError
 from endpointslice.simulate.traces import PodState, Trace, read_trace
 from endpointslice.simulate.workloads import WORKLOADS
 
@@ -321,6 +323,20 @@ def test_a_day_lasts_a_day() -> None:
     found = sizes(trace)
     assert min(found) < 43
     assert max(found) > 57
+
+
+def test_the_load_of_a_day_is_not_followed_while_a_roll_out_goes_on() -> None:
+    day = WORKLOADS["day-500"].scaled(SMALL)
+    hours = range(4, 24, 4)
+    changed: dict[str, Any] = {"period": 4 * 3_600_000, "drains": (), "crashes": 0}
+
+    def last_size(seconds_before: int) -> int:
+        moments = tuple(hour * 3_600_000 - seconds_before * 1_000 for hour in hours)
+        parameters = FrozenDict({**day.parameters, **changed, "roll_outs": moments})
+        return sizes(attrs.evolve(day, parameters=parameters).trace(1))[-1]
+
+    assert last_size(seconds_before=1) == day.pods
+    assert last_size(seconds_before=3_600) < day.pods
 
 
 # --- against what was recorded ----------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The command line: `endpointslice`, and `kubectl endpointslice`.
 
 reading (files -> models) -> planning or inspection (models -> a report) -> rendering (a report ->
-text); commands ties them together. Everything here needs the extra `cli`, but for this module,
-which says so where it is missing.
+text); simulation (workloads and traces -> a report) -> simulation_rendering and plots; commands
+ties them together. Everything here needs the extra `cli`, and plots the extra `plot`, but for this
+module, which says so where one is missing.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from pathlib import PurePath
 __all__ = ["main"]
 
 _MISSING = """\
-error: the command line needs {name}, which is not installed; install the extra `cli`:
-    python -m pip install 'endpointslice[cli]'
+error: {user} needs {name}, which is not installed; install the extra `{extra}`:
+    python -m pip install 'endpointslice[{extra}]'
 """
-#: What the extra brings.
-_EXTRAS = frozenset({"click", "rich", "yaml"})
+#: Which extra brings what, and what needs it.
+_EXTRAS = {
+    "click": ("cli", "the command line"),
+    "rich": ("cli", "the command line"),
+    "yaml": ("cli", "the command line"),
+    "matplotlib": ("plot", "--plot"),
+}
 #: Neither 0 nor 1, which say whether there is something to do.
 _FAILED = 2
 #: As a shell reports a program that was interrupted.
@@ -44,7 +50,8 @@ def main() -> None:
         missing = (error.name or "").partition(".")[0]
         if missing not in _EXTRAS:
             raise
-        sys.stderr.write(_MISSING.format(name=missing))
+        extra, user = _EXTRAS[missing]
+        sys.stderr.write(_MISSING.format(user=user, name=missing, extra=extra))
         status = _FAILED
     except KeyboardInterrupt:
         status = _INTERRUPTED

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable
+from concurrent.futures import BrokenExecutor
+from importlib import import_module
 from importlib.metadata import version
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -27,13 +32,21 @@ from endpointslice.cli.strategies import (
     complete_strategy,
     strategy_title,
 )
+from endpointslice.errors import TraceError
 from endpointslice.packing import PackingStrategy
 from endpointslice.reconcile import DEFAULT_STRATEGY
+
+if TYPE_CHECKING:
+    from endpointslice.simulate import TraceSource
 
 __all__ = ["cli"]
 
 _CHANGES: Final = 1
 _ERROR: Final = 2
+#: As a shell reports a program that was interrupted.
+_INTERRUPTED: Final = 130
+#: In seconds. A controller that waits for more than a day is a slip.
+_LONGEST_PERIOD: Final = 86_400
 
 _EPILOG = """\b
 Examples:
@@ -100,6 +113,36 @@ Exit status:
   0    everything could be read
   2    something could not be read, or the command line is wrong; what could be read is
        printed all the same
+"""
+
+_SIMULATE_EPILOG = """\b
+Examples:
+  What does each strategy write in the whole suite, and what does Kubernetes?
+    endpointslice simulate --workload all
+  One workload with five seeds, drawn too:
+    endpointslice simulate --workload roll-out-1000 --seeds 5 --plot roll-out.html
+  Your own cluster's history, at two syncs a second, with 5,000 nodes watching:
+    endpointslice simulate --trace mine.json.gz --batch-period 0.5 --nodes 5000
+  How much of a gain hangs on uids? Compare with:
+    endpointslice simulate --workload all --random-uids
+  The arithmetic of the announcement of EndpointSlices, with exact bytes:
+    endpointslice simulate --preset blog
+
+\b
+Columns:
+  RATIO        of WRITES, and of BYTES, to those of kubernetes; less is better
+  BYTES        protobuf bytes of every slice that is written or deleted, each once
+  PEAK         the most slices at a time; FINAL is how many are left
+  FILL         endpoints, of what the slices have room for, as a mean over all syncs
+  MOVED        endpoints that change slice
+  SENT         bytes that go to all nodes that watch
+  LONGEST      the most writes in one sync
+
+\b
+Exit status:
+  0    everything was run
+  2    something could not be read or written, or the command line is wrong
+  130  it was interrupted; what was done by then is printed
 """
 
 _file = click.Path(exists=True, dir_okay=False, allow_dash=True)
@@ -280,6 +323,243 @@ def inspect(
     _complain(objects)
     render_inspections(inspections, objects.problems, nodes, output)
     context.exit(_ERROR if objects.problems else 0)
+
+
+class _SimulateCommand(click.Command):
+    """Lists the workloads in its help, which no other command need import."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write them before the examples."""
+        from endpointslice.simulate.workloads import WORKLOADS
+
+        with formatter.section("Workloads"):
+            formatter.write_dl([(item.name, item.summary) for item in WORKLOADS.values()])
+        super().format_epilog(ctx, formatter)
+
+
+def _split(values: Iterable[str]) -> list[str]:
+    """What is listed with commas or by repetition, each once."""
+    parts = (part.strip() for value in values for part in value.split(","))
+    return list(dict.fromkeys(filter(None, parts)))
+
+
+def _checked_workloads(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[TraceSource, ...]:
+    from endpointslice.simulate.workloads import WORKLOADS
+
+    names = _split(values)
+    for name in names:
+        if name != "all" and name not in WORKLOADS:
+            known = ", ".join(WORKLOADS)
+            raise click.BadParameter(f"{name!r} is none of all, {known}.")
+    chosen = WORKLOADS if "all" in names else names
+    return tuple(WORKLOADS[name] for name in chosen)
+
+
+def _complete_workload(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    from endpointslice.simulate.workloads import WORKLOADS
+
+    return [name for name in ("all", *WORKLOADS) if name.startswith(incomplete)]
+
+
+def _checked_strategies(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[PackingStrategy, ...]:
+    return tuple(checked_strategy(context, parameter, value) for value in _split(values))
+
+
+def _checked_period(_context: click.Context, _parameter: click.Parameter, value: float) -> int:
+    """Milliseconds; 0 answers every change at once, as far as a millisecond can tell."""
+    if not 0 <= value <= _LONGEST_PERIOD:
+        raise click.BadParameter(f"{value} is not in the range 0<=x<={_LONGEST_PERIOD}.")
+    return max(1, round(value * 1000))
+
+
+def _checked_plot(
+    _context: click.Context, _parameter: click.Parameter, value: Path | None
+) -> Path | None:
+    from endpointslice.cli.plots import PLOT_SUFFIXES
+
+    if value is None:
+        return None
+    if value.suffix.lower() not in PLOT_SUFFIXES:
+        raise click.BadParameter(f"'{value}' does not end in one of {', '.join(PLOT_SUFFIXES)}.")
+    if not os.access(value.parent, os.W_OK):
+        raise click.BadParameter(
+            f"'{value}' cannot be written: '{value.parent}' is no folder to write to."
+        )
+    import_module("matplotlib")  # if it is missing, main says so, before all is run
+    return value
+
+
+@cli.command(
+    cls=_SimulateCommand,
+    epilog=_SIMULATE_EPILOG,
+    short_help="Show what strategies cost over time.",
+)
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    callback=_checked_workloads,
+    shell_complete=_complete_workload,
+    metavar="NAME,...|all",
+    help="What happens: workloads of the suite, listed below. May be repeated.",
+)
+@click.option(
+    "--trace",
+    "traces",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="What happens: a recorded history as JSON, gzipped or not. May be repeated.",
+)
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    default=("kubernetes,minimal,generational",),
+    show_default=True,
+    callback=_checked_strategies,
+    shell_complete=complete_strategy,
+    metavar="NAME[:OPTION=VALUE]...,...",
+    help=f"Who sits where: {', '.join(STRATEGIES)}; with options as in "
+    "generational:min_fill=0.9. May be repeated. kubernetes is run in any case, to compare with.",
+)
+@click.option(
+    "--nodes",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many nodes watch the slices.  [default: as many as there are in what happens]",
+)
+@_max_endpoints
+@click.option(
+    "--batch-period",
+    type=float,
+    default=1,
+    show_default=True,
+    callback=_checked_period,
+    metavar="SECONDS",
+    help="How often the controller syncs: --endpoint-updates-batch-period of "
+    "kube-controller-manager.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="How many histories of each workload to average over.",
+)
+@click.option(
+    "--random-uids",
+    is_flag=True,
+    help="Give Pods random uids. What a strategy then gains less, it owes to the order in which "
+    "Kubernetes picks victims by uid.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="How many processes to use.  [default: as many as there are cores]",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_checked_plot,
+    metavar="FILE",
+    help="Draw writes and fill over time, and writes against slices, into a .png, .svg or .html. "
+    "Runs generational with six more min_fill, for a curve.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["blog", "kep-752"]),
+    help="Instead of a simulation: published estimates of what endpoints cost, done again with "
+    "exact bytes.",
+)
+@click.option("--syncs", "with_syncs", is_flag=True, help="List every sync too, in -o json.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "wide", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to print the result.",
+)
+@click.pass_context
+def simulate(
+    context: click.Context,
+    workloads: tuple[TraceSource, ...],
+    traces: tuple[str, ...],
+    strategies: tuple[PackingStrategy, ...],
+    nodes: int | None,
+    max_endpoints_per_slice: int,
+    batch_period: int,
+    seeds: int,
+    random_uids: bool,
+    jobs: int | None,
+    plot: Path | None,
+    preset: str | None,
+    with_syncs: bool,
+    output: str,
+) -> None:
+    """Show what strategies write over thousands of syncs, as Pods come and go.
+
+    What happens to a Service's Pods is a workload of the suite, made up by the rules of
+    Kubernetes' own controllers, or a recorded trace. Each strategy answers it sync by sync; each
+    plan is checked to be complete and safe.
+    """
+    from endpointslice.cli import simulation_rendering as rendering
+    from endpointslice.cli.simulation import Simulation, read_traces, run_simulation
+
+    if preset is not None:
+        if workloads or traces or plot:
+            raise click.UsageError("--preset goes without --workload, --trace and --plot.")
+        rendering.render_preset(preset, output)
+        return
+    if not workloads and not traces:
+        raise click.UsageError(
+            "Missing option '--workload', '--trace' or '--preset'; --help lists the workloads."
+        )
+    try:
+        read = read_traces(traces, [item.name for item in workloads])
+    except (TraceError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        context.exit(_ERROR)
+    simulation = Simulation(
+        sources=(*workloads, *read),
+        strategies=strategies,
+        seeds=seeds,
+        random_uids=random_uids,
+        max_endpoints_per_slice=max_endpoints_per_slice,
+        sync_period=batch_period,
+        has_curve=plot is not None,
+    )
+    try:
+        with rendering.progress_bar() as progress:
+            report = run_simulation(
+                simulation, processes=jobs or os.cpu_count() or 1, watchers=nodes, progress=progress
+            )
+    except BrokenExecutor:
+        click.echo(
+            "error: a process was killed, for want of memory perhaps; try fewer --jobs", err=True
+        )
+        context.exit(_ERROR)
+    rendering.render_simulation(report, output, with_syncs=with_syncs)
+    if not report.is_complete:
+        sys.stdout.flush()
+        click.echo(f"interrupted: {len(report.results)} of {report.jobs} runs were made", err=True)
+        context.exit(_INTERRUPTED)
+    if plot is not None:
+        try:
+            rendering.plot_simulation(report, plot)
+        except OSError as error:
+            click.echo(f"error: {plot} cannot be written: {error.strerror}", err=True)
+            context.exit(_ERROR)
 
 
 def _read(files: tuple[str, ...], kinds: frozenset[str]) -> Objects:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -24,15 +22,10 @@ from endpointslice import (
 )
 from endpointslice.cli.inspection import Inspection
 from endpointslice.cli.planning import PlannedService, Report, joined, title
+from endpointslice.cli.printing import Line, console, plural, print_json, print_lines, print_yaml
 from endpointslice.cli.reading import Problem
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-
 __all__ = ["render_inspections", "render_report"]
-
-#: A line is its parts, each with its style.
-_Line: TypeAlias = list[tuple[str, str]]
 
 _RESOURCE: Final = "endpointslice.discovery.k8s.io"
 #: How many endpoints of one slice that share a fate the table shows; `-o wide` shows all.
@@ -49,9 +42,9 @@ def render_report(report: Report, output: str) -> None:
     """Print what `plan` found."""
     match output:
         case "json":
-            _print_json(_report_data(report))
+            print_json(_report_data(report))
         case "yaml":
-            _print_yaml(_report_data(report))
+            print_yaml(_report_data(report))
         case "name":
             for item in report.planned:
                 for operation in item.result.plan.operations:
@@ -61,7 +54,7 @@ def render_report(report: Report, output: str) -> None:
                     place = f" -n {namespace}" if namespace else ""
                     sys.stdout.write(f"{verb} {_RESOURCE}/{_slice_name(stored)}{place}\n")
         case _:
-            _print_lines(_report_lines(report, wide=output == "wide"))
+            print_lines(_report_lines(report, wide=output == "wide"))
 
 
 def render_inspections(
@@ -70,9 +63,9 @@ def render_inspections(
     """Print what `inspect` found."""
     match output:
         case "json":
-            _print_json(_inspections_data(inspections, problems, nodes))
+            print_json(_inspections_data(inspections, problems, nodes))
         case "yaml":
-            _print_yaml(_inspections_data(inspections, problems, nodes))
+            print_yaml(_inspections_data(inspections, problems, nodes))
         case "name":
             for name in dict.fromkeys(item.title for item in inspections):
                 sys.stdout.write(f"{name}\n")
@@ -80,57 +73,7 @@ def render_inspections(
             _print_inspections(inspections, nodes, wide=output == "wide")
 
 
-# --- output -----------------------------------------------------------------------------------
-
-
-def _console() -> Console:
-    """Colour on a terminal only, and no line is ever cut: a terminal wraps, a pipe need not."""
-    from rich.console import Console
-
-    plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
-    return Console(
-        file=sys.stdout,
-        color_system=None if plain else "auto",
-        width=100_000,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-
-
-def _print_lines(lines: Iterable[_Line]) -> None:
-    _console().print(_Lines(lines), end="", soft_wrap=True)
-
-
-class _Lines:
-    """Styled lines that rich neither measures nor wraps: there can be 100,000 of them."""
-
-    def __init__(self, lines: Iterable[_Line]) -> None:
-        self.lines = lines
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.segment import Segment
-
-        for line in self.lines:
-            for text, style in line:
-                yield Segment(text, console.get_style(style) if style else None)
-            yield Segment.line()
-
-
-def _print_json(data: object) -> None:
-    json.dump(data, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-def _print_yaml(data: object) -> None:
-    import yaml
-
-    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    yaml.dump(data, sys.stdout, Dumper=dumper, sort_keys=False)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("s" if count != 1 else "")
+# --- plan, for people -------------------------------------------------------------------------
 
 
 def _listed(names: Sequence[str], shown: int = _SHOWN_NAMES) -> str:
@@ -143,10 +86,7 @@ def _words(camel: str) -> str:
     return "".join(f" {char.lower()}" if char.isupper() else char for char in camel).strip()
 
 
-# --- plan, for people -------------------------------------------------------------------------
-
-
-def _report_lines(report: Report, *, wide: bool) -> Iterator[_Line]:
+def _report_lines(report: Report, *, wide: bool) -> Iterator[Line]:
     changed = [item for item in report.planned if not item.result.plan.is_empty]
     same = [item for item in report.planned if item.result.plan.is_empty]
     for item in changed:
@@ -165,7 +105,7 @@ def _report_lines(report: Report, *, wide: bool) -> Iterator[_Line]:
         names = [joined(item.namespace, item.service or "<none>") for item in report.unclaimed]
         yield [
             ("Not touched: ", "bold"),
-            (f"{_plural(count, 'slice')} of Services that were not given: ", ""),
+            (f"{plural(count, 'slice')} of Services that were not given: ", ""),
             (_listed(names, len(names) if wide else _SHOWN_NAMES), ""),
         ]
     if same or report.omitted or report.unclaimed:
@@ -175,13 +115,13 @@ def _report_lines(report: Report, *, wide: bool) -> Iterator[_Line]:
 
 def _listed_services(items: Sequence[PlannedService], *, wide: bool) -> str:
     names = [
-        f"{title(item.service)} ({_plural(len(item.result.plan.unchanged), 'slice')})"
+        f"{title(item.service)} ({plural(len(item.result.plan.unchanged), 'slice')})"
         for item in items
     ]
     return _listed(names, len(names) if wide else _SHOWN_NAMES)
 
 
-def _total_lines(report: Report) -> Iterator[_Line]:
+def _total_lines(report: Report) -> Iterator[Line]:
     cost = report.cost
     failed = sum(item.is_error for item in report.omitted)
     yield [
@@ -192,20 +132,20 @@ def _total_lines(report: Report) -> Iterator[_Line]:
         (", ", ""),
         (f"{cost.deletes} to delete", "red" if cost.deletes else ""),
         (".", ""),
-        (f" {_plural(failed, 'Service')} could not be planned." if failed else "", "bold red"),
+        (f" {plural(failed, 'Service')} could not be planned." if failed else "", "bold red"),
     ]
     if not report.has_changes:
         return
     fewest = report.minimum_writes
     bound = "the minimum" if fewest == cost.writes else f"the minimum is {fewest}"
-    price = f"{_plural(cost.writes, 'write')} ({bound}), {_plural(cost.bytes_written, 'byte')}"
+    price = f"{plural(cost.writes, 'write')} ({bound}), {plural(cost.bytes_written, 'byte')}"
     if report.watchers:
         sent = cost.bytes_on_wire(report.watchers)
-        price += f"; {_plural(sent, 'byte')} sent to {_plural(report.watchers, 'watching node')}"
+        price += f"; {plural(sent, 'byte')} sent to {plural(report.watchers, 'watching node')}"
     yield [("Price: ", "bold"), (f"{price}.", "")]
 
 
-def _service_lines(item: PlannedService, *, wide: bool) -> Iterator[_Line]:
+def _service_lines(item: PlannedService, *, wide: bool) -> Iterator[Line]:
     cost = item.cost
     counts = [
         (cost.endpoints_added, "come"),
@@ -224,7 +164,7 @@ def _service_lines(item: PlannedService, *, wide: bool) -> Iterator[_Line]:
     yield from _note_lines(item, wide=wide, indent="  ")
 
 
-def _note_lines(item: PlannedService, *, wide: bool, indent: str = "") -> Iterator[_Line]:
+def _note_lines(item: PlannedService, *, wide: bool, indent: str = "") -> Iterator[Line]:
     """What to know of a Service besides its writes."""
     # Below a list of Services, a note says which one it is about.
     about = "" if indent else f"{title(item.service)}: "
@@ -237,14 +177,14 @@ def _note_lines(item: PlannedService, *, wide: bool, indent: str = "") -> Iterat
         names = [f"{pod.name} ({pod.detail})" if pod.detail else pod.name for pod in pods]
         yield [
             (f"{indent}skipped: ", "bold"),
-            (f"{about}{_plural(len(pods), 'Pod')}, {reason}: ", ""),
+            (f"{about}{plural(len(pods), 'Pod')}, {reason}: ", ""),
             (_listed(names, len(names) if wide else _SHOWN_NAMES), "dim"),
         ]
     for fallback in item.result.hint_fallbacks:
         text = f"{about}{_words(fallback.reason)} ({fallback.value}), so endpoints have none"
         yield [(f"{indent}hints: ", "bold"), (text, "")]
     for manager, count in item.left_alone.items():
-        text = f"{about}{_plural(count, 'slice')} managed by {manager or '<none>'}"
+        text = f"{about}{plural(count, 'slice')} managed by {manager or '<none>'}"
         yield [(f"{indent}left alone: ", "bold"), (text, "")]
 
 
@@ -264,7 +204,7 @@ def _ports(key: GroupKey) -> str:
     return ",".join(ports) or "no ports"
 
 
-def _slice_lines(explanation: Explanation, *, wide: bool) -> Iterator[_Line]:
+def _slice_lines(explanation: Explanation, *, wide: bool) -> Iterator[Line]:
     operation = explanation.operation
     sign, verb, style = _verb(operation)
     before, after = operation.before, operation.after
@@ -272,12 +212,12 @@ def _slice_lines(explanation: Explanation, *, wide: bool) -> Iterator[_Line]:
     assert stored is not None
     sizes = [len(item.endpoints) for item in (before, after) if item is not None]
     before_count = f"{sizes[0]:,} -> " if sizes[0] != sizes[-1] else ""
-    count = f"{before_count}{_plural(sizes[-1], 'endpoint')}"
+    count = f"{before_count}{plural(sizes[-1], 'endpoint')}"
     facts = [str(explanation.key.address_type), _ports(explanation.key), count]
     if before is not None and before.ports != stored.ports:
         facts[1] = f"{_ports(before.group_key)} -> {facts[1]}"
     if wide:
-        facts.append(_plural(protobuf_size(stored), "byte"))
+        facts.append(plural(protobuf_size(stored), "byte"))
     yield [(f"  {sign} {verb} ", f"bold {style}"), (_slice_name(stored), "bold")]
     yield [(f"      {'  '.join(facts)}", "dim")]
     reasons = ", ".join(_words(str(reason)) for reason in explanation.reasons)
@@ -486,12 +426,11 @@ def _print_inspections(inspections: Sequence[Inspection], nodes: int, *, wide: b
             cells += [f"{item.ready:,}", f"{item.bytes:,}", f"{item.largest_bytes:,}"]
         style = "yellow" if item.wasted_slices or item.duplicates else ""
         table.add_row(*names, *cells, f"{item.update_bytes * nodes:,}", style=style)
-    console = _console()
-    console.print(table, soft_wrap=True)
-    _print_lines(_inspection_lines(inspections, nodes))
+    console().print(table, soft_wrap=True)
+    print_lines(_inspection_lines(inspections, nodes))
 
 
-def _inspection_lines(inspections: Sequence[Inspection], nodes: int) -> Iterator[_Line]:
+def _inspection_lines(inspections: Sequence[Inspection], nodes: int) -> Iterator[Line]:
     yield []
     noisy = [item for item in inspections if item.problems]
     if noisy:
@@ -506,12 +445,12 @@ def _inspection_lines(inspections: Sequence[Inspection], nodes: int) -> Iterator
     fill = _fill(totals["endpoints"], totals["capacity"])
     yield [
         ("Total: ", "bold"),
-        (f"{_plural(totals['services'], 'Service')}, ", ""),
-        (f"{_plural(totals['endpoints'], 'endpoint')} in {_plural(slices, 'slice')}", ""),
+        (f"{plural(totals['services'], 'Service')}, ", ""),
+        (f"{plural(totals['endpoints'], 'endpoint')} in {plural(slices, 'slice')}", ""),
         (f" where {needed:,} would do" if needed < slices else "", "yellow"),
         (f" ({fill} full)", ""),
-        (f", {_plural(totals['duplicates'], 'duplicate')}", ""),
-        (f", {_plural(totals['bytes'], 'byte')}.", ""),
+        (f", {plural(totals['duplicates'], 'duplicate')}", ""),
+        (f", {plural(totals['bytes'], 'byte')}.", ""),
     ]
     watching = "one watching node" if nodes == 1 else f"{nodes:,} watching nodes"
     yield [(f"BYTES/UPDATE: what a change of one endpoint sends to {watching}, on average.", "dim")]

@@ -6,7 +6,8 @@ I/O.
 """
 
 from endpointslice.packing.bounds import minimum_writes
-from endpointslice.packing.generational import ExitOrder, Generational, Moves
+from endpointslice.packing.exit_order import ExitOrder
+from endpointslice.packing.generational import Generational, Moves
 from endpointslice.packing.kubernetes import KubernetesPacking
 from endpointslice.packing.minimal import MinimalWrites
 from endpointslice.packing.placement import Packing, PackingStrategy, Placement

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from math import ceil
-from typing import Final, TypeAlias, assert_never, final
+from typing import Any, Final, TypeAlias, final
 
 import attrs
 
 from endpointslice.diff import CleanSlice, Diff
 from endpointslice.errors import ModelError
-from endpointslice.models import Endpoint, EndpointKey
-from endpointslice.packing.placement import Packing, Placement
+from endpointslice.models import Endpoint, EndpointKey, _is_volatile_of, _key_of
+from endpointslice.packing.exit_order import (
+    Departures,
+    ExitOrder,
+    is_terminating,
+    to_exit_order,
+    uid_of,
+)
+from endpointslice.packing.placement import Packing, Placement, best_fit
 
-__all__ = ["ExitOrder", "Generational", "Moves"]
-
-
-class ExitOrder(StrEnum):
-    """Which settled endpoints are expected to leave together, and so sit together."""
-
-    #: By node where nodes hold several endpoints, unless those that terminate now are spread
-    #: over nodes more thinly than all are, as in a roll-out; by uid otherwise.
-    AUTO = "auto"
-    #: By node, then by uid: for drains, upgrades and failures of nodes.
-    NODE = "node"
-    #: By the target's uid, by which a ReplicaSet chooses among Pods of one age.
-    UID = "uid"
-    #: By identity, which says nothing of who leaves.
-    KEY = "key"
+__all__ = ["Generational", "Moves"]
 
 
 class Moves(StrEnum):
@@ -42,24 +35,28 @@ class Moves(StrEnum):
     NEVER = "never"
 
 
-#: So many endpoints a node must hold on average for nodes to be what endpoints leave by.
-_SHARED_NODE: Final = 2
-#: A drain takes nodes whole; of a roll-out's victims there are fewer on a node than of all.
-_WHOLE_NODE: Final = 0.75
 #: Slices that a group may have above the fill bound: a nursery, and one that is half full.
 _SLACK: Final = 2
+#: A cold slice takes in what has settled in hot ones only if that is a quarter of a slice.
+_SETTLED_SHARE: Final = 4
+#: Of a StatefulSet that rolls, an eighth of a slice is taken to be next.
+_NEXT_SHARE: Final = 8
+
+# Prices, in thousandths of a write now. A later write counts for less, for it may not come, or
+# come anyway. Found by search over recorded and made-up histories.
+_WRITE: Final = 1000
+_LATER_WRITE: Final = 120
+#: What a full slice's bytes add to a later write.
+_LATER_BYTES: Final = 200
+#: One slice more.
+_SLICE: Final = 100
+
 #: The bin of what is in none: new endpoints, and those a slice over capacity gives away.
 _OUTSIDE: Final = 1 << 62
 
-_Rank: TypeAlias = Callable[[Endpoint], str]
-
-
-def _to_exit_order(value: str) -> ExitOrder:
-    try:
-        return ExitOrder(value)
-    except ValueError:
-        names = ", ".join(ExitOrder)
-        raise ModelError("exit_order", f"must be one of {names}", value) from None
+#: An endpoint that may be placed, and the bin that it is in.
+_Loose: TypeAlias = tuple[Endpoint, int]
+_Test: TypeAlias = Callable[[Endpoint], bool]
 
 
 def _to_moves(value: str) -> Moves:
@@ -69,40 +66,28 @@ def _to_moves(value: str) -> Moves:
         raise ModelError("moves", f"must be one of {', '.join(Moves)}", value) from None
 
 
-@attrs.define(eq=False)
-class _Bin:
-    """A slice that is written: "" for a new one."""
-
-    name: str
-    before: tuple[Endpoint, ...] = ()
-    volatile: int = 0
-    #: It need not be written, if in the end nothing comes or goes.
-    is_clean: bool = False
-
-    @property
-    def settled(self) -> int:
-        """How many endpoints are likely to stay as they are."""
-        return len(self.before) - self.volatile
-
-
 @final
 @attrs.frozen(kw_only=True)
 class Generational:
     """Gather what will change soon, so that later changes dirty few slices.
 
-    An update rewrites a whole slice, so endpoints that are sure to change again (not ready yet,
-    or terminating: *volatile*) sit together in *hot* slices, which are written often, and the
+    An update rewrites a whole slice, so endpoints that are sure to change again (*volatile*: not
+    ready yet, or terminating) sit together in *hot* slices, which are written often, and the
     settled ones in *cold* slices, which are not. New endpoints go into a nursery, which becomes
-    an ordinary slice by itself as they turn ready. A slice that is rewritten anyway is filled
-    with the settled endpoints that are likely to leave soonest.
+    an ordinary slice by itself as they turn ready.
 
     1. The hot slices are the fewest dirty ones that hold all volatile endpoints. One slice more
-       is written, a hot one with room or a new one, only if that spares a later write.
+       is written only if that is worth it: a hot one with room or a new one, to have fewer or
+       smaller hot slices; or a cold one, to take in what has settled in the hot ones.
     2. Written slices are put in order: hot ones, then cold ones by exit order. Endpoints only
        move forward in it, so that the plan is safe after every prefix: volatile ones into the
-       hot slices, then settled ones into the room of the cold. What runs empty is deleted.
+       hot slices, settled ones into the room of the cold. What runs empty is deleted.
     3. Above the fill bound the sparsest clean slices are folded into room that is written
        anyway, one more write each, the fewest that restore it.
+
+    What one slice more is worth depends on how often the hot ones will be written, and that is
+    estimated from this very diff: if e endpoints changed and V are volatile, a slice with v of
+    them is expected to be written v / (1 + v e / 2V) times.
 
     At most one write more than `minimum_writes`, before step 3. After every plan that writes,
     at most ceil(n / (min_fill * capacity)) + 2 slices for n endpoints, as long as `moves` is any.
@@ -112,15 +97,17 @@ class Generational:
             fewer writes and more slices.
         exit_order: Which settled endpoints are expected to leave together.
         moves: How far consumers are trusted with two copies of an endpoint in flight.
+        volatile: Who else is likely to change soon, as a `ChurnTracker` knows: a pure function.
+            It is asked only of endpoints in slices that are written.
 
     Complexity: O(w log w + s) for w endpoints in written slices and s clean slices.
-    Source: hot/cold separation and cleaning of log-structured storage; the exit order is
-    ActivePodsWithRanks of k8s.io/kubernetes pkg/controller/controller_utils.go.
+    Source: hot/cold separation and cleaning of log-structured storage.
     """
 
     min_fill: float = 0.75
-    exit_order: ExitOrder = attrs.field(default=ExitOrder.AUTO, converter=_to_exit_order)
+    exit_order: ExitOrder = attrs.field(default=ExitOrder.AUTO, converter=to_exit_order)
     moves: Moves = attrs.field(default=Moves.ANY, converter=_to_moves)
+    volatile: Callable[[Endpoint], bool] | None = None
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.min_fill <= 1:
@@ -130,121 +117,175 @@ class Generational:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
         if diff.is_empty:
             return Packing(())
-        capacity = diff.max_endpoints_per_slice
-        dirty = [
-            _Bin(item.name, item.endpoints, sum(map(_is_volatile, item.endpoints)))
-            for item in diff.dirty
-        ]
-        bound = ceil(diff.desired_count / (self.min_fill * capacity)) + _SLACK
-        volatile = sum(item.volatile for item in dirty) + sum(map(_is_volatile, diff.new))
-        front = _front(diff, dirty, volatile, bound)
-        room = sum(capacity - len(item.before) for item in front)
-        hot = _hot_bins(dirty, volatile - room, capacity)
-        hot.sort(key=lambda item: (_is_coming(item), item.name))
-        rank = self._rank([*(e for item in dirty for e in item.before), *diff.new])
-        names = {item.name for item in hot}
-        cold = [item for item in dirty if item.name not in names]
-        # Slices over capacity only give: they come last, so that all others may receive.
-        cold.sort(key=lambda item: (len(item.before) > capacity, _median(item, rank), item.name))
-        layout = _Layout(diff, [*front, *hot, *cold], self.moves)
-        layout.flow(len(front) + len(hot), rank)
-        placements = layout.placements()
+        bound = ceil(diff.desired_count / (self.min_fill * diff.max_endpoints_per_slice)) + _SLACK
+        group = _Group(diff, self.exit_order, self.volatile)
+        choice = _choose(group, bound, self.moves)
+        placements = _Layout(group, choice, self.moves).placements()
         if self.moves is not Moves.NEVER:
             placements = _fold(diff, placements, bound)
         return Packing(tuple(placements))
 
-    def _rank(self, endpoints: Sequence[Endpoint]) -> _Rank:
-        match self.exit_order:
-            case ExitOrder.NODE:
-                return _by_node
-            case ExitOrder.UID:
-                return _by_uid
-            case ExitOrder.KEY:
-                return _by_key
-            case ExitOrder.AUTO:
-                return _by_node if _leave_by_node(endpoints) else _by_uid
-            case _ as unreachable:
-                assert_never(unreachable)
+
+# --- what there is ------------------------------------------------------------------------------
 
 
-def _is_volatile(endpoint: Endpoint) -> bool:
-    return endpoint.conditions.is_volatile
+@attrs.define(eq=False)
+class _Bin:
+    """A slice that is written: "" for a new one."""
+
+    name: str = ""
+    count: int = 0
+    volatile: int = 0
+    #: Of a clean slice unknown until it is sure to be written.
+    before: tuple[Endpoint, ...] = ()
+    changed: frozenset[EndpointKey] = frozenset()
+    #: It need not be written, if in the end nothing comes or goes.
+    is_clean: bool = False
+
+    @property
+    def settled(self) -> int:
+        """How many endpoints are likely to stay as they are."""
+        return self.count - self.volatile
 
 
-# --- exit order -------------------------------------------------------------------------------
+class _Group:
+    """A diff, and which of its endpoints are volatile."""
 
+    def __init__(self, diff: Diff, exit_order: ExitOrder, volatile: _Test | None) -> None:
+        self.diff = diff
+        self.capacity = diff.max_endpoints_per_slice
+        seen = [endpoint for item in diff.dirty for endpoint in item.endpoints]
+        seen += diff.new
+        self.total = len(seen)
+        self.departures = Departures(exit_order, seen)
+        coming = self.departures.next_in_line(max(1, self.capacity // _NEXT_SHARE))
+        self.is_volatile: _Test = _is_volatile_of
+        if coming or volatile is not None:
+            others = volatile or (lambda _endpoint: False)
+            self.is_volatile = lambda endpoint: (
+                endpoint.conditions.is_volatile or endpoint.key in coming or bool(others(endpoint))
+            )
+        self.dirty = [
+            _Bin(
+                item.name,
+                len(item.endpoints),
+                sum(map(self.is_volatile, item.endpoints)),
+                item.endpoints,
+                item.changed,
+            )
+            for item in diff.dirty
+        ]
+        self.volatile = sum(item.volatile for item in self.dirty)
+        self.volatile += sum(map(self.is_volatile, diff.new))
+        self._events = len(diff.new)
+        self._events += sum(len(item.changed) + item.removed for item in diff.dirty)
+        self._volatile = self.volatile + sum(item.volatile for item in diff.clean)
 
-def _by_node(endpoint: Endpoint) -> str:
-    return f"{endpoint.node_name or ''}\0{_by_uid(endpoint)}"
-
-
-def _by_uid(endpoint: Endpoint) -> str:
-    target = endpoint.target_ref
-    return f"{'' if target is None else target.uid}\0{endpoint.key}"
-
-
-def _by_key(endpoint: Endpoint) -> str:
-    return endpoint.key
-
-
-def _leave_by_node(endpoints: Sequence[Endpoint]) -> bool:
-    """Whether nodes, rather than single endpoints, seem to be what goes."""
-    everywhere = _per_node(endpoints)
-    leaving = [endpoint for endpoint in endpoints if endpoint.conditions.terminating]
-    if everywhere < _SHARED_NODE or not leaving:
-        return everywhere >= _SHARED_NODE
-    return _per_node(leaving) >= max(_SHARED_NODE, _WHOLE_NODE * everywhere)
-
-
-def _per_node(endpoints: Sequence[Endpoint]) -> float:
-    return len(endpoints) / max(1, len({endpoint.node_name for endpoint in endpoints}))
+    def later(self, volatile: int, size: int) -> int:
+        """What slices cost later on that have so many volatile endpoints, in thousandths."""
+        if not volatile:
+            return 0
+        price = _LATER_WRITE + _LATER_BYTES * size // self.capacity
+        everywhere = 2 * self._volatile
+        # An endpoint does not change more often than once a plan.
+        events = min(self._events, everywhere)
+        return volatile * everywhere * price // (everywhere + events * volatile)
 
 
 # --- which slices are written, and in which order -----------------------------------------------
 
 
-def _hot_bins(dirty: Iterable[_Bin], volatile: int, capacity: int) -> list[_Bin]:
-    """The fewest bins that hold so many volatile endpoints beside what is settled in them.
+@attrs.frozen
+class _Choice:
+    """Which slices are written beside the dirty ones, and which are to be hot.
+
+    Attributes:
+        front: New and opened slices, to be filled first.
+        hot: Dirty slices that hold volatile endpoints afterwards, in the order of their choice.
+        taker: A cold slice that is written to take in what has settled in the hot ones.
+        cost: What it costs now and later, in thousandths of a write.
+    """
+
+    front: tuple[_Bin, ...]
+    hot: tuple[_Bin, ...]
+    taker: _Bin | None
+    cost: int
+
+
+def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
+    """Choose the cheapest: what must be written, and at most one slice more."""
+    diff, capacity = group.diff, group.capacity
+    missing = -(-group.total // capacity) - len(group.dirty)
+    slices = len(diff.clean) + len(diff.dirty) + max(0, missing)
+    hot = [item for item in diff.clean if item.volatile]
+    front: list[_Bin] = [_Bin() for _ in range(missing)]
+    if missing > diff.recyclable:
+        # The last is not full. An opened slice with room will do.
+        count = group.total - (len(group.dirty) + missing - 1) * capacity
+        target = _emptiest(hot, count, capacity)
+        if target is None and slices > bound:
+            target = _emptiest(diff.clean, count, capacity)
+        if target is not None:
+            front[-1] = _opened(target)
+            hot = [item for item in hot if item is not target]
+            slices -= 1
+    choices = [_choice(group, front, None)]
+    if not group.volatile or moves is Moves.NEVER:
+        return choices[0]
+    target = _emptiest(hot, 1, capacity)
+    if target is not None:
+        # It is hot already, so that what it costs later is no news.
+        spared = group.later(target.volatile, target.count)
+        choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
+    if slices < bound:
+        choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
+    settled = max((item.settled for item in group.dirty if item.volatile), default=0)
+    if settled * _SETTLED_SHARE >= capacity:
+        opened = {item.name for item in front}
+        cold = [item for item in diff.clean if not item.volatile and item.name not in opened]
+        target = best_fit(cold, settled, capacity)
+        if target is None:
+            target = _emptiest(cold, -(-capacity // _SETTLED_SHARE), capacity)
+        if target is not None:
+            choices.append(_choice(group, front, _opened(target), _WRITE))
+        elif slices < bound:
+            choices.append(_choice(group, front, _Bin(), _WRITE + _SLICE))
+    return min(choices, key=lambda choice: choice.cost)
+
+
+def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int = 0) -> _Choice:
+    """The fewest dirty slices that are hot, where these others are written, and the cost.
 
     Those with little that is settled come first: a hot slice is written often, so it should be
     small.
     """
-    chosen = []
-    for item in sorted(dirty, key=lambda item: (item.settled - item.volatile / 2, item.name)):
-        if volatile <= 0:
+    capacity = group.capacity
+    left = group.volatile + sum(item.volatile for item in front)
+    for item in front:
+        held = min(left, capacity - item.settled)
+        cost += group.later(held, item.settled + held)
+        left -= held
+    room = 0 if taker is None else capacity - taker.count
+    fitting = [item for item in group.dirty if item.count <= capacity]
+    fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
+    hot = []
+    for item in fitting:
+        if left <= 0:
             break
-        if item.settled < capacity and len(item.before) <= capacity:
-            chosen.append(item)
-            volatile -= capacity - item.settled
-    return chosen
+        taken = min(room, item.settled) if item.volatile else 0
+        settled = item.settled - taken
+        if settled == capacity:
+            continue
+        hot.append(item)
+        room -= taken
+        held = min(left, capacity - settled)
+        cost += group.later(held, settled + held)
+        left -= held
+    return _Choice(tuple(front), tuple(hot), taker, cost + group.later(left, capacity))
 
 
-def _front(diff: Diff, dirty: Sequence[_Bin], volatile: int, bound: int) -> list[_Bin]:
-    """Slices to write beside the dirty ones: what must be, or one that spares later writes."""
-    capacity = diff.max_endpoints_per_slice
-    total = sum(len(item.before) for item in dirty) + len(diff.new)
-    missing = -(-total // capacity) - len(dirty)
-    slices = len(diff.clean) + len(dirty)
-    hot = [item for item in diff.clean if item.volatile]
-    if missing > 0:
-        last = total - (len(dirty) + missing - 1) * capacity
-        target = None
-        if missing > diff.recyclable:
-            target = _emptiest(hot, last, capacity)
-            if target is None and slices + missing > bound:
-                target = _emptiest(diff.clean, last, capacity)
-        created = missing if target is None else missing - 1
-        opened = [] if target is None else [_opened(diff, target)]
-        return [*(_Bin("") for _ in range(created)), *opened]
-    now = len(_hot_bins(dirty, volatile, capacity))
-    target = _emptiest(hot, 1, capacity)
-    if target is not None:
-        # It is hot already: nothing is lost by writing it but the write.
-        with_it = _hot_bins(dirty, volatile - (capacity - target.count), capacity)
-        return [_opened(diff, target)] if len(with_it) < now else []
-    if slices < bound and len(_hot_bins(dirty, volatile - capacity, capacity)) + 1 < now:
-        return [_Bin("")]
-    return []
+def _opened(item: CleanSlice) -> _Bin:
+    return _Bin(item.name, item.count, item.volatile, is_clean=True)
 
 
 def _emptiest(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSlice | None:
@@ -253,100 +294,197 @@ def _emptiest(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSl
     return min(fitting, key=lambda item: (item.count, item.name), default=None)
 
 
-def _opened(diff: Diff, item: CleanSlice) -> _Bin:
-    return _Bin(item.name, diff.open(item.name), item.volatile, is_clean=True)
-
-
-def _is_coming(item: _Bin) -> bool:
-    """Whether most of a bin's volatile endpoints are not ready yet, rather than going."""
-    going = sum(endpoint.conditions.terminating for endpoint in item.before)
-    return 2 * going < item.volatile
-
-
-def _median(item: _Bin, rank: _Rank) -> str:
-    """Where most of a bin's settled endpoints stand in the exit order; last if it has none."""
-    ranks = sorted(rank(endpoint) for endpoint in item.before if not _is_volatile(endpoint))
-    return ranks[len(ranks) // 2] if ranks else "\uffff"
-
-
 # --- who goes where -----------------------------------------------------------------------------
 
 
 class _Layout:
     """Where each endpoint goes, while that is decided: only ever to an earlier bin."""
 
-    def __init__(self, diff: Diff, bins: Sequence[_Bin], moves: Moves) -> None:
-        self._new = diff.new
-        self._bins = bins
-        self._capacity = capacity = diff.max_endpoints_per_slice
-        fixed = frozenset[EndpointKey]()
+    def __init__(self, group: _Group, choice: _Choice, moves: Moves) -> None:
+        self._group = group
+        self._moves = moves
+        self._capacity = capacity = group.capacity
+        takers = [] if choice.taker is None else [choice.taker]
+        hot = sorted(choice.hot, key=_is_coming)
+        chosen = set(map(id, hot))
+        cold = [item for item in group.dirty if id(item) not in chosen]
+        # Slices over capacity only give: they come last, so that all others may receive.
+        cold.sort(key=lambda item: (item.count > capacity, -item.count, item.name))
+        self._bins = [*takers, *choice.front, *hot, *cold]
+        for item in self._bins:
+            if item.is_clean:
+                item.before = group.diff.open(item.name)
+        self._hot = range(len(takers), len(self._bins) - len(cold))
+        self._cold = range(self._hot.stop, len(self._bins))
+        self._fixed = frozenset[EndpointKey]()
         if moves is Moves.UNCHANGED:
-            fixed = fixed.union(*(item.changed for item in diff.dirty))
-        self._place: dict[EndpointKey, int] = {}
-        self._size = [min(len(item.before), capacity) for item in bins]
-        self._outside: list[Endpoint] = []
-        self._movable: list[Endpoint] = []
-        for i, item in enumerate(bins):
-            self._place.update((endpoint.key, i) for endpoint in item.before)
-            if len(item.before) > capacity:
-                # Who changes goes last: of that, two copies would disagree.
-                order = sorted(item.before, key=lambda endpoint: endpoint.key not in fixed)
-                self._outside += order[capacity:]
-            elif moves is not Moves.NEVER:
-                self._movable += [e for e in item.before if e.key not in fixed]
-        self._outside += diff.new
-        self._place.update((endpoint.key, _OUTSIDE) for endpoint in self._outside)
+            self._fixed = self._fixed.union(*(item.changed for item in self._bins))
+        self._size = [min(item.count, capacity) for item in self._bins]
+        self._added: list[list[Endpoint]] = [[] for _ in self._bins]
+        self._gone: list[set[EndpointKey]] = [set() for _ in self._bins]
+        outside = list(group.diff.new)
+        for i, item in enumerate(self._bins):
+            if item.count > capacity:
+                # Who changes stays, as far as there is room: of that, two copies would disagree.
+                order = sorted(item.before, key=lambda e: e.key not in item.changed)
+                outside += order[capacity:]
+                self._gone[i].update(map(_key_of, order[capacity:]))
+        if takers:
+            self._take_in()
+        self._settle(self._gather(outside))
 
-    def flow(self, hot: int, rank: _Rank) -> None:
-        """Move volatile endpoints to the first `hot` bins, and settled ones to the others."""
-        bins = range(len(self._bins))
-        loose = self._movable + self._outside
-        volatile = [endpoint for endpoint in loose if _is_volatile(endpoint)]
-        volatile.sort(key=lambda e: (not e.conditions.terminating, _by_uid(e)))
-        self._fill(bins[:hot], volatile)
-        if any(self._size[i] < self._capacity for i in bins[hot:]):
-            settled = [e for e in loose if self._place[e.key] >= hot or not _is_volatile(e)]
-            settled.sort(key=rank)
-            self._fill(bins[hot:], settled)
-        left = [e for e in self._outside if self._place[e.key] == _OUTSIDE]
-        left.sort(key=rank)
-        self._fill(bins, left)
+    # --- the steps
 
-    def _fill(self, bins: Iterable[int], candidates: Iterable[Endpoint]) -> None:
-        """Fill bins in turn with the first candidates that stand in later ones.
+    def _take_in(self) -> None:
+        """What has settled in hot slices goes to the one that is written to take it in."""
+        is_volatile = self._group.is_volatile
+        self._fill(range(1), (item for item in self._loose(self._hot) if not is_volatile(item[0])))
 
-        Bins come in order, so who is not later than one is not later than the next: each
-        candidate is looked at once.
+    def _gather(self, outside: list[Endpoint]) -> list[Endpoint]:
+        """Volatile endpoints go to the hot slices, those that terminate first; the rest waits."""
+        if not self._group.volatile and not any(item.volatile for item in self._bins):
+            return outside
+        is_volatile = self._group.is_volatile
+        loose = [(endpoint, _OUTSIDE) for endpoint in filter(is_volatile, outside)]
+        loose += self._loose(range(len(self._bins)), is_volatile)
+        loose.sort(key=_by_urgency)
+        placed = self._fill(self._hot, loose)
+        if not placed:
+            return outside
+        return [endpoint for endpoint in outside if endpoint.key not in placed]
+
+    def _settle(self, outside: list[Endpoint]) -> None:
+        """Settled endpoints go to the cold slices; what finds no room there goes anywhere."""
+        sizes = [self._size[i] for i in self._cold if self._size[i]]
+        needed = -(-(sum(sizes) + len(outside)) // self._capacity)
+        if needed < len(sizes) and self._moves is not Moves.NEVER:
+            # They fit into fewer slices, so they are laid out anew.
+            loose = list(self._loose(self._cold))
+            loose += [(endpoint, _OUTSIDE) for endpoint in outside]
+            loose = self._sort_cold(self._by_exit(loose))
+            placed = self._fill(self._cold, loose)
+            outside = [endpoint for endpoint in outside if endpoint.key not in placed]
+        elif outside:
+            order = self._group.departures.sorted(outside, ())
+            outside = [outside[i] for i in order]
+        outside = self._pour(self._cold, outside, self._capacity)
+        # Slices that are created for them alone share them evenly: a change then costs fewer
+        # bytes, and all of them have room to grow.
+        others = range(self._cold.start)
+        created = [i for i in others if not self._bins[i].name and not self._size[i]]
+        share = -(-len(outside) // max(1, len(created)))
+        if share <= self._capacity:
+            outside = self._pour(created, outside, share)
+        outside = self._pour(others, outside, self._capacity)
+        assert not outside
+
+    def _sort_cold(self, loose: Sequence[_Loose]) -> list[_Loose]:
+        """Put cold slices in exit order, by the median of what is in them."""
+        ranks: dict[int, list[int]] = {i: [] for i in (*self._cold, _OUTSIDE)}
+        for rank, (_, i) in enumerate(loose):
+            ranks[i].append(rank)
+
+        def place(i: int) -> tuple[bool, int, str]:
+            item = self._bins[i]
+            median = ranks[i][len(ranks[i]) // 2] if ranks[i] else len(loose)
+            return (item.count > self._capacity, median, item.name)
+
+        order = sorted(self._cold, key=place)
+        columns: tuple[list[Any], ...] = (self._bins, self._size, self._added, self._gone)
+        for column in columns:
+            column[self._cold.start :] = [column[i] for i in order]
+        now = dict(zip(order, self._cold, strict=True))
+        return [(endpoint, now.get(i, i)) for endpoint, i in loose]
+
+    # --- the tools
+
+    def _loose(self, bins: Iterable[int], only: _Test | None = None) -> Iterator[_Loose]:
+        """What may move out of these bins. Of a slice over capacity what stays is settled."""
+        if self._moves is Moves.NEVER:
+            return
+        for i in bins:
+            if self._bins[i].count > self._capacity:
+                continue
+            before: Iterable[Endpoint] = self._bins[i].before
+            if only is not None:
+                before = filter(only, before)
+            gone = self._gone[i]
+            for endpoint in before:
+                if endpoint.key not in gone and endpoint.key not in self._fixed:
+                    yield endpoint, i
+
+    def _by_exit(self, loose: Sequence[_Loose]) -> list[_Loose]:
+        # A slice that was a nursery a moment ago holds what came last, and will go last.
+        is_nursery = {i: _is_nursery(self._bins[i]) for i in self._cold}
+        late = [is_nursery.get(i, False) for _, i in loose]
+        order = self._group.departures.sorted([endpoint for endpoint, _ in loose], late)
+        return [loose[position] for position in order]
+
+    def _fill(self, bins: Iterable[int], loose: Iterable[_Loose]) -> set[EndpointKey]:
+        """Fill bins in turn with the first that stand in later ones, and say who was moved.
+
+        Bins come in order, so who is not later than one is not later than the next: each is
+        looked at once.
         """
-        place, size, capacity = self._place, self._size, self._capacity
-        queue = iter(candidates)
+        size, capacity = self._size, self._capacity
+        queue = iter(loose)
+        placed: set[EndpointKey] = set()
         for i in bins:
             while size[i] < capacity:
-                endpoint = next(queue, None)
-                if endpoint is None:
-                    return
-                j = place[endpoint.key]
+                item = next(queue, None)
+                if item is None:
+                    return placed
+                endpoint, j = item
                 if j > i:
                     if j != _OUTSIDE:
+                        self._gone[j].add(endpoint.key)
                         size[j] -= 1
+                    self._added[i].append(endpoint)
+                    placed.add(endpoint.key)
                     size[i] += 1
-                    place[endpoint.key] = i
+        return placed
+
+    def _pour(self, bins: Iterable[int], outside: list[Endpoint], limit: int) -> list[Endpoint]:
+        """Fill bins in turn with what is in none, and return what found no room."""
+        start = 0
+        for i in bins:
+            added = outside[start : start + max(0, limit - self._size[i])]
+            self._added[i] += added
+            self._size[i] += len(added)
+            start += len(added)
+        return outside[start:] if start else outside
 
     def placements(self) -> list[Placement]:
         """What each bin holds; what comes in stands behind what stays."""
-        kept: list[list[Endpoint]] = [[] for _ in self._bins]
-        added: list[list[Endpoint]] = [[] for _ in self._bins]
-        for i, item in enumerate(self._bins):
-            for endpoint in item.before:
-                j = self._place[endpoint.key]
-                (kept if i == j else added)[j].append(endpoint)
-        for endpoint in self._new:
-            added[self._place[endpoint.key]].append(endpoint)
-        return [
-            Placement(item.name, tuple(kept[i]), tuple(added[i]))
-            for i, item in enumerate(self._bins)
-            if added[i] or (item.name and not (item.is_clean and len(kept[i]) == len(item.before)))
-        ]
+        result = []
+        for item, gone, added in zip(self._bins, self._gone, self._added, strict=True):
+            if added or (item.name and (gone or not item.is_clean)):
+                kept = item.before
+                if gone:
+                    kept = tuple(endpoint for endpoint in kept if endpoint.key not in gone)
+                result.append(Placement(item.name, kept, tuple(added)))
+        return result
+
+
+def _by_urgency(item: _Loose) -> tuple[bool, str, EndpointKey]:
+    """Those that terminate come first, and no other order is known to be better than any."""
+    endpoint, _ = item
+    return (not endpoint.conditions.terminating, uid_of(endpoint), endpoint.key)
+
+
+def _is_coming(item: _Bin) -> bool:
+    """Whether most of a bin's volatile endpoints are not ready yet, rather than going."""
+    going = sum(map(is_terminating, item.before))
+    return 2 * going < item.volatile
+
+
+def _is_nursery(item: _Bin) -> bool:
+    """Whether endpoints of it are not ready yet, or turn ready now."""
+    return any(
+        not endpoint.conditions.terminating
+        and (endpoint.conditions.is_volatile or endpoint.key in item.changed)
+        for endpoint in item.before
+    )
 
 
 # --- the fill bound -----------------------------------------------------------------------------

@@ -1,8 +1,18 @@
 """Histories of endpoints, and what a strategy makes of them over thousands of syncs.
 
-traces (what happens) -> runs (a controller that syncs) -> reports (what it cost).
+clusters -> workloads, or recordings -> traces (what happens) -> runs (a controller that syncs)
+-> reports (what it cost).
 """
 
+from endpointslice.simulate.clusters import (
+    Cluster,
+    Deployment,
+    Life,
+    Pod,
+    PodSet,
+    StatefulSet,
+)
+from endpointslice.simulate.recordings import read_watch, trace_from_watch
 from endpointslice.simulate.reports import (
     Job,
     Mean,
@@ -24,27 +34,38 @@ from endpointslice.simulate.traces import (
     encode_trace,
     read_trace,
 )
+from endpointslice.simulate.workloads import WORKLOADS, Workload
 
 __all__ = [
     "TICK",
+    "WORKLOADS",
     "Change",
+    "Cluster",
+    "Deployment",
     "Job",
+    "Life",
     "Mean",
+    "Pod",
+    "PodSet",
     "PodState",
     "Result",
     "Row",
     "Run",
+    "StatefulSet",
     "Step",
     "Sync",
     "Trace",
     "TraceFile",
     "TraceSource",
+    "Workload",
     "compare",
     "decode_trace",
     "encode_trace",
     "follow",
     "read_trace",
+    "read_watch",
     "run_all",
     "simulate",
     "summarize",
+    "trace_from_watch",
 ]

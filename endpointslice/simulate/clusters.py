@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 # The package has no randomness but here, where it is seeded.
-from random import Random  # noqa: TID251
+from random import Random
 from typing import Final, TypeAlias, TypeVar, final
 
 import attrs
@@ -299,7 +299,7 @@ class Cluster:
         self.nodes = nodes
         self.zones = zones
         self.now = -_HISTORY
-        self.rng = Random(seed)  # noqa: S311 - nothing is a secret here
+        self.rng = Random(seed)
         #: How many active pods each node holds.
         self.ranks = dict.fromkeys(range(nodes), 0)
         #: What the owner does about a change.
