@@ -677,6 +677,14 @@ class EndpointGroup:
         _check_families(self.key.address_type, self.endpoints)
 
 
+def _make_group(key: GroupKey, endpoints: tuple[Endpoint, ...]) -> EndpointGroup:
+    """Make a group of endpoints whose addresses are known to be of its type."""
+    made = object.__new__(EndpointGroup)
+    _assign(made, "key", key)
+    _assign(made, "endpoints", endpoints)
+    return made
+
+
 # --- objects ----------------------------------------------------------------------------------
 
 

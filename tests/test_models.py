@@ -40,7 +40,12 @@ from endpointslice import (
     ServicePort,
     SliceTemplate,
 )
-from endpointslice.models import _make_slice, canonical_ip, check_max_endpoints_per_slice
+from endpointslice.models import (
+    _make_group,
+    _make_slice,
+    canonical_ip,
+    check_max_endpoints_per_slice,
+)
 from tests.builders import FQDN, HTTP, IPV4, IPV6, METRICS, Case, cases, endpoint, group, stored
 
 _TARGET: Final = ObjectReference("Pod", "shop", "web-1", "uid-1", "v1", "spec", "7")
@@ -784,6 +789,14 @@ def test_groups_hold_endpoints() -> None:
         endpoints=(endpoint(i) for i in range(2000)),
     )
     assert len(many.endpoints) == 2000
+
+
+def test_a_group_that_a_simulation_makes_is_the_group_that_anybody_makes() -> None:
+    key, members = GroupKey(address_type=IPV4, ports=(HTTP,)), (endpoint(1), endpoint(2))
+    simulated, made = _make_group(key, members), EndpointGroup(key=key, endpoints=members)
+    assert simulated == made
+    assert hash(simulated) == hash(made)
+    assert pickle.loads(pickle.dumps(simulated)) == made
 
 
 # --- objects ----------------------------------------------------------------------------------

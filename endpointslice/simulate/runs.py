@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import reduce
 from hashlib import md5
 from itertools import count, groupby
@@ -28,6 +28,7 @@ from endpointslice.models import (
     ObjectMeta,
     OwnerReference,
     SliceTemplate,
+    _make_group,
     check_max_endpoints_per_slice,
 )
 from endpointslice.packing import PackingStrategy
@@ -249,7 +250,8 @@ def _steps(
     slices: tuple[EndpointSlice, ...] = ()
     names = _names()
     for at, endpoints in _states(trace, period):
-        desired = [EndpointGroup(key=_GROUP, endpoints=endpoints) if endpoints else _PLACEHOLDER]
+        # A trace makes no other endpoints, and most are those of the sync before.
+        desired = [_make_group(_GROUP, endpoints) if endpoints else _PLACEHOLDER]
         plan = reconcile(
             desired,
             slices,
@@ -268,7 +270,7 @@ def _steps(
         yield Step(at=at, plan=plan, slices=slices, endpoints=len(endpoints))
 
 
-def _states(trace: Trace, period: int) -> Iterator[tuple[int, Sequence[Endpoint]]]:
+def _states(trace: Trace, period: int) -> Iterator[tuple[int, tuple[Endpoint, ...]]]:
     """Yield when the controller finds other endpoints than before, and all that it finds."""
     living: dict[int, Endpoint] = {}
     nodes: dict[int, int] = {}
