@@ -635,7 +635,7 @@ def _sorted_ports(ports: Iterable[EndpointPort]) -> tuple[EndpointPort, ...]:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class GroupKey:
     """What all endpoints of a slice share: the type of address, and the ports.
 
@@ -748,10 +748,11 @@ class EndpointSlice:
     #: Which lists the stored object spells null (1 ports, 2 endpoints): an empty list comes
     #: back from storage as null. Spelling, so no part of equality.
     _nulls: int = attrs.field(default=0, eq=False, repr=False)
-    #: What `keys` and `volatile_count` found when they were first asked.
+    #: What `keys`, `group_key` and `volatile_count` found when they were first asked.
     _cached_keys: tuple[EndpointKey, ...] | None = attrs.field(
         init=False, default=None, eq=False, repr=False
     )
+    _cached_group: GroupKey | None = attrs.field(init=False, default=None, eq=False, repr=False)
     _volatile: int = attrs.field(init=False, default=-1, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -790,7 +791,11 @@ class EndpointSlice:
     @property
     def group_key(self) -> GroupKey:
         """The group that it belongs to: address type and ports in canonical order."""
-        return GroupKey(address_type=self.address_type, ports=self.ports)
+        found = self._cached_group
+        if found is None:
+            found = GroupKey(address_type=self.address_type, ports=self.ports)
+            _assign(self, "_cached_group", found)
+        return found
 
 
 def _make_slice(
@@ -812,8 +817,9 @@ def _make_slice(
     _assign(made, "endpoints", endpoints)
     _assign(made, "extra", extra)
     _assign(made, "_nulls", 0)
-    _assign(made, "_volatile", -1)
     _assign(made, "_cached_keys", None)
+    _assign(made, "_cached_group", None)
+    _assign(made, "_volatile", -1)
     return made
 
 

@@ -72,7 +72,7 @@ class ChurnTracker:
 
     # Of 2,000 endpoints of which 40 flap (the example trace flap-2000-2pct) these find all 40
     # within 60 plans, and nobody on the other traces. Half of the half-life misses who changes
-    # in one plan of 20 or fewer; twice as much keeps for too long who has calmed down.
+    # less than once in 18 plans; twice as much keeps for too long who has calmed down.
     half_life: int = 64
     threshold: int = 3
     # Half of it is what changes within one half-life at 32 changes in a plan.

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -737,6 +741,25 @@ def test_unknown_fields_of_ports_do_not_part_groups() -> None:
     assert GroupKey(address_type=IPV4, ports=(odd,)) == GroupKey(address_type=IPV4, ports=(HTTP,))
 
 
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_a_group_is_found_by_its_key_in_a_process_that_hashes_otherwise(seed: str) -> None:
+    item = stored("web-1", 1, ports=_PORTS)
+    assert len({item.group_key}) == 1
+    code = (
+        "import pickle, sys\n"
+        "from endpointslice import GroupKey\n"
+        "key = pickle.load(sys.stdin.buffer).group_key\n"
+        "assert key in {GroupKey(address_type=key.address_type, ports=key.ports)}\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(item),
+        check=True,
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+    )
+
+
 def test_groups_are_ordered_by_address_type_and_ports() -> None:
     keys = [
         GroupKey(address_type=kind, ports=ports)
@@ -783,6 +806,14 @@ def test_a_slice_knows_the_keys_of_its_endpoints() -> None:
     assert item.keys is item.keys
     assert attrs.evolve(item, endpoints=()).keys == ()
     assert pickle.loads(pickle.dumps(item)).keys == item.keys
+
+
+def test_a_slice_knows_its_group() -> None:
+    item = stored("web-1", 1, ports=(METRICS, HTTP))
+    assert item.group_key == GroupKey(address_type=IPV4, ports=(HTTP, METRICS))
+    assert item.group_key is item.group_key
+    assert attrs.evolve(item, ports=(HTTP,)).group_key.ports == (HTTP,)
+    assert pickle.loads(pickle.dumps(item)).group_key == item.group_key
 
 
 def test_a_slice_that_a_plan_makes_is_the_slice_that_anybody_makes() -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -388,6 +389,42 @@ def test_a_plan_of_one_group_is_sound_if_no_endpoint_moves_in_a_cycle(
     case: Case, choices: bytes
 ) -> None:
     check_soundness(case, FlowForward(choices))
+
+
+def with_slips(plan: Plan, choices: Choices) -> Plan:
+    """The plan with up to two operations left out, put last, done twice, or told otherwise."""
+    operations = list(plan.operations)
+    for _ in range(min(choices.below(3), len(operations))):
+        i = choices.below(len(operations))
+        operation = operations.pop(i)
+        match choices.below(4):
+            case 1:
+                operations.append(operation)
+            case 2:
+                operations += [operation, operation]
+            case 3 if not isinstance(operation, DeleteSlice):
+                members = operation.after.endpoints
+                members = members[1:] if choices.below(2) else members + members[:1]
+                after = attrs.evolve(operation.after, endpoints=members)
+                operations.insert(i, attrs.evolve(operation, after=after))
+    return attrs.evolve(plan, operations=tuple(operations))
+
+
+@given(case=cases(), drawn=st.binary(min_size=50, max_size=50))
+def test_check_plan_says_the_same_if_it_looks_at_every_endpoint(case: Case, drawn: bytes) -> None:
+    plan = with_slips(plan_of(case, FlowForward(drawn[10:])), Choices(drawn[:10]))
+
+    def problems() -> tuple[str, ...]:
+        return check_plan(
+            plan,
+            desired=case.desired,
+            current=case.current,
+            max_endpoints_per_slice=case.capacity,
+        )
+
+    found = problems()
+    with patch("endpointslice.plan.replay._is_sound", return_value=False):
+        assert problems() == found
 
 
 def check_metadata(item: EndpointSlice, template: SliceTemplate) -> None:

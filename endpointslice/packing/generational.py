@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from fractions import Fraction
 from math import ceil
 from typing import Any, Final, TypeAlias, final
 
@@ -89,8 +90,9 @@ class Generational:
     estimated from this very diff: if e endpoints changed and V are volatile, a slice with v of
     them is expected to be written v / (1 + v e / 2V) times.
 
-    At most one write more than `minimum_writes`, before step 3. After every plan that writes,
-    at most ceil(n / (min_fill * capacity)) + 2 slices for n endpoints, as long as `moves` is any.
+    In each group at most one write more than `minimum_writes`, before step 3. After every plan
+    that writes, at most ceil(n / (min_fill * capacity)) + 2 slices for n endpoints, as long as
+    `moves` is any.
 
     Attributes:
         min_fill: How full slices are on average at least, above 0 and at most 1. Less means
@@ -110,14 +112,17 @@ class Generational:
     volatile: Callable[[Endpoint], bool] | None = None
 
     def __attrs_post_init__(self) -> None:
-        if not 0 < self.min_fill <= 1:
-            raise ModelError("min_fill", "must be above 0 and at most 1", self.min_fill)
+        value: object = self.min_fill
+        if type(value) not in {int, float} or not 0 < self.min_fill <= 1:
+            raise ModelError("min_fill", "must be a number above 0 and at most 1", value)
 
     def pack(self, diff: Diff) -> Packing:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
         if diff.is_empty:
             return Packing(())
-        bound = ceil(diff.desired_count / (self.min_fill * diff.max_endpoints_per_slice)) + _SLACK
+        # As it is written: 0.6 is six tenths.
+        room = Fraction(str(self.min_fill)) * diff.max_endpoints_per_slice
+        bound = ceil(diff.desired_count / room) + _SLACK
         group = _Group(diff, self.exit_order, self.volatile)
         choice = _choose(group, bound, self.moves)
         placements = _Layout(group, choice, self.moves).placements()
@@ -218,17 +223,22 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     missing = -(-group.total // capacity) - len(group.dirty)
     slices = len(diff.clean) + len(diff.dirty) + max(0, missing)
     hot = [item for item in diff.clean if item.volatile]
-    front: list[_Bin] = [_Bin() for _ in range(missing)]
-    if missing > diff.recyclable:
-        # The last is not full. An opened slice with room will do.
-        count = group.total - (len(group.dirty) + missing - 1) * capacity
-        target = _emptiest(hot, count, capacity)
-        if target is None and slices > bound:
-            target = _emptiest(diff.clean, count, capacity)
-        if target is not None:
-            front[-1] = _opened(target)
-            hot = [item for item in hot if item is not target]
-            slices -= 1
+    front = [_Bin() for _ in range(missing)]
+    # Instead of one that is created, an opened slice will do if all finds room: one that is hot
+    # already; and above the fill bound as many more as there are too many, the sparsest.
+    excess = slices - bound
+    spare = (len(group.dirty) + missing) * capacity - group.total
+    sparsest = sorted(diff.clean if excess > 0 else (), key=lambda item: (item.count, item.name))
+    opened: set[str] = set()
+    for item in sorted(hot, key=lambda item: (item.count, item.name))[:1] + sparsest:
+        if len(opened) >= min(max(excess, 1), missing - diff.recyclable):
+            break
+        if item.count <= spare and item.name not in opened:
+            spare -= item.count
+            front[-1 - len(opened)] = _opened(item)
+            opened.add(item.name)
+    slices -= len(opened)
+    hot = [item for item in hot if item.name not in opened]
     choices = [_choice(group, front, None)]
     if not group.volatile or moves is Moves.NEVER:
         return choices[0]
@@ -241,7 +251,6 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
     if settled * _SETTLED_SHARE >= capacity:
-        opened = {item.name for item in front}
         cold = [item for item in diff.clean if not item.volatile and item.name not in opened]
         target = best_fit(cold, settled, capacity)
         if target is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Set
-from itertools import count, repeat
+from itertools import chain, count, repeat
+from operator import is_
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -101,21 +102,10 @@ def _standing(
 
 # --- checking ---------------------------------------------------------------------------------
 
-#: One endpoint of one group, by the group's number: with other ports it is another backend to
-#: consumers.
-_Place: TypeAlias = tuple[int, EndpointKey]
+#: One endpoint of one group: with other ports it is another backend to consumers.
+_Place: TypeAlias = tuple[GroupKey, EndpointKey]
 _Copies: TypeAlias = dict[_Place, list[Endpoint]]
-_Wanted: TypeAlias = Mapping[GroupKey, Mapping[EndpointKey, Endpoint]]
-
-
-class _Numbers(dict[GroupKey, int]):
-    """Numbers for groups, given as they are asked for: these are hashed for every endpoint."""
-
-    __slots__ = ()
-
-    def __missing__(self, group: GroupKey) -> int:
-        number = self[group] = len(self)
-        return number
+_Members: TypeAlias = dict[GroupKey, dict[EndpointKey, Endpoint]]
 
 
 def check_plan(
@@ -148,7 +138,7 @@ def check_plan(
 
     Complexity: O(n) for n endpoints in `current` and the plan.
     """
-    wanted: dict[GroupKey, dict[EndpointKey, Endpoint]] = {}
+    wanted: _Members = {}
     for group in desired:
         members = zip(map(_key_of, group.endpoints), group.endpoints, strict=True)
         wanted.setdefault(group.key, {}).update(members)
@@ -198,60 +188,99 @@ def _written(plan: Plan) -> list[EndpointSlice]:
 
 def _misplaced(
     plan: Plan,
-    wanted: _Wanted,
+    wanted: _Members,
     before: Mapping[str, EndpointSlice],
     after: Mapping[str, EndpointSlice],
 ) -> Iterator[str]:
     """What is wrong with who sits where, in the end and on the way there."""
-    written = _written(plan)
-    names = {stored.name for stored in written}
-    calm = {name: stored for name, stored in before.items() if name not in names}
-    left = _left_by(calm.values(), wanted, written)
-    if left is None:
-        left, calm = wanted, {}
-    numbers = _Numbers()
-    first, last = (
-        _copies((state[name] for name in state if name not in calm), numbers)
-        for state in (before, after)
-    )
-    yield from _incomplete(left, last, numbers)
     holders = {stored.group_key for stored in after.values()}
-    for group, members in wanted.items():
-        if not members and not group.ports and group not in holders:
-            yield f"after the plan: {group.address_type} has no placeholder"
-    yield from _unsafe_prefixes(plan, first, last, numbers)
+    empty = [group for group, members in wanted.items() if not members and not group.ports]
+    bare = [group for group in empty if group not in holders]
+    if not bare and _is_sound(plan, wanted, before, after):
+        return
+    first, last = _copies(before.values()), _copies(after.values())
+    yield from _incomplete(wanted, last)
+    for group in bare:
+        yield f"after the plan: {group.address_type} has no placeholder"
+    yield from _unsafe_prefixes(plan, first, last)
 
 
-def _left_by(
-    calm: Iterable[EndpointSlice], wanted: _Wanted, written: Iterable[EndpointSlice]
-) -> _Wanted | None:
-    """Return what is wanted beside what slices hold that nobody writes.
+def _is_sound(
+    plan: Plan,
+    wanted: _Members,
+    before: Mapping[str, EndpointSlice],
+    after: Mapping[str, EndpointSlice],
+) -> bool:
+    """Whether there is surely nothing wrong with who sits where.
 
-    Returns:
-        None if one of them holds something else than is wanted, or something that a written
-        slice holds before or after: then every copy has to be looked at. This way the many
-        slices that a plan leaves alone are compared in C.
+    Nearly every plan is sound, and most endpoints stay where they are: they are passed over in C.
     """
-    left = {group: dict(members) for group, members in wanted.items()}
-    elsewhere: dict[GroupKey, set[EndpointKey]] = {}
-    for stored in written:
-        elsewhere.setdefault(stored.group_key, set()).update(stored.keys)
-    for stored in calm:
-        group, keys = stored.group_key, stored.keys
-        found = tuple(map(left.get(group, {}).pop, keys, repeat(None)))
-        if found != stored.endpoints or not elsewhere.get(group, set()).isdisjoint(keys):
-            return None
-    return left
+    held: _Members = {}
+    for stored in after.values():
+        members = zip(stored.keys, stored.endpoints, strict=True)
+        held.setdefault(stored.group_key, {}).update(members)
+    copies = sum(len(stored.endpoints) for stored in after.values())
+    if copies > sum(map(len, held.values())) or _filled(held) != _filled(wanted):
+        return False
+    # Of those that are there in the end, only one that leaves a slice can be missing on the way.
+    moving: dict[GroupKey, set[EndpointKey]] = {}
+    for operation in plan.operations:
+        old, new = operation.before, operation.after
+        if new is not None:
+            found = map(held.get(new.group_key, {}).get, new.keys)
+            if not all(map(is_, found, new.endpoints)):
+                return False
+        if old is not None:
+            group = old.group_key
+            keys = set(old.keys)
+            # A slice that holds an endpoint twice can lose one copy of it: it is not looked into.
+            if len(keys) == len(old.keys) and new is not None and new.group_key == group:
+                keys.difference_update(new.keys)
+            moving.setdefault(group, set()).update(keys & held.get(group, {}).keys())
+    return _are_always_there(plan, moving, before)
 
 
-def _places(stored: EndpointSlice, numbers: _Numbers) -> Iterable[_Place]:
-    return zip(repeat(numbers[stored.group_key]), stored.keys)
+def _filled(members: _Members) -> _Members:
+    return {group: found for group, found in members.items() if found}
 
 
-def _copies(slices: Iterable[EndpointSlice], numbers: _Numbers) -> _Copies:
+def _are_always_there(
+    plan: Plan,
+    moving: Mapping[GroupKey, Set[EndpointKey]],
+    before: Mapping[str, EndpointSlice],
+) -> bool:
+    """Whether those that move are in some written slice after every operation.
+
+    A copy in a slice that is not written would do as well, but hardly any has one.
+    """
+
+    def places(stored: EndpointSlice) -> list[_Place]:
+        group = stored.group_key
+        found = filter(moving.get(group, set()).__contains__, stored.keys)
+        return list(zip(repeat(group), found))
+
+    names = {item.before.name for item in plan.operations if item.before is not None}
+    written = (stored for name, stored in before.items() if name in names)
+    counts = Counter(chain.from_iterable(map(places, written)))
+    for operation in plan.operations:
+        if operation.after is not None:
+            counts.update(places(operation.after))
+        if operation.before is not None:
+            lost = places(operation.before)
+            counts.subtract(lost)
+            if any(counts[place] <= 0 for place in lost):
+                return False
+    return True
+
+
+def _places(stored: EndpointSlice) -> Iterable[_Place]:
+    return zip(repeat(stored.group_key), stored.keys)
+
+
+def _copies(slices: Iterable[EndpointSlice]) -> _Copies:
     found: _Copies = {}
     for stored in slices:
-        for place, endpoint in zip(_places(stored, numbers), stored.endpoints, strict=True):
+        for place, endpoint in zip(_places(stored), stored.endpoints, strict=True):
             found.setdefault(place, []).append(endpoint)
     return found
 
@@ -319,12 +348,11 @@ def _misfits(
         yield f"{title}: has resource version {new.resource_version!r}, not that of before"
 
 
-def _incomplete(wanted: _Wanted, after: _Copies, numbers: _Numbers) -> Iterator[str]:
+def _incomplete(wanted: _Members, after: _Copies) -> Iterator[str]:
     """What is missing or too much when all is done."""
     places: dict[_Place, Endpoint] = {}
     for group, members in wanted.items():
-        number = numbers[group]
-        places.update(((number, key), endpoint) for key, endpoint in members.items())
+        places.update(((group, key), endpoint) for key, endpoint in members.items())
     for place, endpoint in places.items():
         found = after.get(place, ())
         if len(found) != 1:
@@ -336,15 +364,13 @@ def _incomplete(wanted: _Wanted, after: _Copies, numbers: _Numbers) -> Iterator[
             yield f"after the plan: {place[1]!r} is there, which nobody wants"
 
 
-def _unsafe_prefixes(
-    plan: Plan, before: _Copies, after: _Copies, numbers: _Numbers
-) -> Iterator[str]:
+def _unsafe_prefixes(plan: Plan, before: _Copies, after: _Copies) -> Iterator[str]:
     """What goes wrong between two operations."""
     counts = Counter({place: len(copies) for place, copies in before.items()})
     for operation in plan.operations:
         title = _title(operation)
         if operation.after is not None:
-            gained = list(_places(operation.after, numbers))
+            gained = list(_places(operation.after))
             counts.update(gained)
             strange = {
                 place
@@ -354,7 +380,7 @@ def _unsafe_prefixes(
             for place in filter(strange.__contains__, dict.fromkeys(gained)):
                 yield f"{title}: {place[1]!r} has content of neither before nor after"
         if operation.before is not None:
-            lost = list(_places(operation.before, numbers))
+            lost = list(_places(operation.before))
             counts.subtract(lost)
             for place in dict.fromkeys(lost):
                 if counts[place] <= 0 and place in before and place in after:

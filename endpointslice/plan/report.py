@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import compress, count, filterfalse
 from operator import is_not
 from typing import TypeAlias, final
@@ -11,7 +12,7 @@ import attrs
 
 from endpointslice.cost import Cost
 from endpointslice.diff import Reason
-from endpointslice.models import Endpoint, EndpointKey, EndpointSlice, GroupKey
+from endpointslice.models import Endpoint, EndpointKey, EndpointSlice, GroupKey, _key_of
 from endpointslice.plan.operations import Operation, Plan
 from endpointslice.sizing import protobuf_size
 
@@ -44,9 +45,40 @@ class Explanation:
     moved_out: tuple[Endpoint, ...] = ()
 
 
-_Keys: TypeAlias = dict[GroupKey, set[EndpointKey]]
-#: Where an endpoint of a group was, and how it was.
-_Homes: TypeAlias = dict[GroupKey, dict[EndpointKey, tuple[str, Endpoint]]]
+@attrs.define(eq=False)
+class _Group:
+    """Who comes and goes in the slices of one group.
+
+    Attributes:
+        comes: Identities that a slice has afterwards and did not have before.
+        goes: Identities that a slice had before and has not afterwards.
+        homes: Where those that come were before, and how they were.
+        stays: Those that go and are in some slice afterwards.
+    """
+
+    comes: set[EndpointKey] = attrs.Factory(set)
+    goes: set[EndpointKey] = attrs.Factory(set)
+    homes: dict[EndpointKey, tuple[str, Endpoint]] = attrs.Factory(dict)
+    stays: set[EndpointKey] = attrs.Factory(set)
+
+
+_Groups: TypeAlias = defaultdict[GroupKey, _Group]
+
+
+@attrs.define(eq=False)
+class _Change:
+    """One operation, before and after compared.
+
+    Attributes:
+        operation: The operation.
+        differing: What the slice holds afterwards and not just so before, each with how it was
+            there; None if it was not there, or for another group.
+        lost: What it held before and holds not afterwards, or for another group.
+    """
+
+    operation: Operation
+    differing: list[tuple[Endpoint | None, Endpoint]]
+    lost: list[Endpoint]
 
 
 def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
@@ -58,74 +90,74 @@ def explain_plan(plan: Plan) -> tuple[Explanation, ...]:
     Complexity: O(n) for n endpoints.
     """
     # Most endpoints stay where they are. Only those that come or go are looked for elsewhere.
-    comes: _Keys = {}
-    goes: _Keys = {}
+    groups: _Groups = defaultdict(_Group)
+    changes = [_compared(operation, groups) for operation in plan.operations]
     for operation in plan.operations:
         before, after = operation.before, operation.after
+        if before is not None:
+            _find_homes(groups[before.group_key], before)
         if after is not None:
-            comes.setdefault(after.group_key, set()).update(_beyond(after, before))
-        if before is not None:
-            goes.setdefault(before.group_key, set()).update(_beyond(before, after))
-    homes: _Homes = {}
-    for operation in plan.operations:
-        before = operation.before
-        if before is not None:
-            group = before.group_key
-            found = comes.get(group, set()).intersection(before.keys)
-            known = homes.setdefault(group, {})
-            for endpoint in before.endpoints if found else ():
-                if endpoint.key in found:
-                    known.setdefault(endpoint.key, (before.name, endpoint))
-    elsewhere: _Keys = {}
-    for stored in (*plan.unchanged, *(operation.after for operation in plan.operations)):
-        if stored is not None:
-            group = stored.group_key
-            found = goes.get(group, set()).intersection(stored.keys)
-            elsewhere.setdefault(group, set()).update(found)
-    return tuple(_explained(operation, homes, elsewhere) for operation in plan.operations)
+            group = groups[after.group_key]
+            group.stays.update(group.goes.intersection(after.keys))
+    gone = set[EndpointKey]().union(*(group.goes - group.stays for group in groups.values()))
+    for stored in plan.unchanged if gone else ():
+        if not gone.isdisjoint(stored.keys):
+            group = groups[stored.group_key]
+            group.stays.update(group.goes.intersection(stored.keys))
+    return tuple(_explained(change, groups) for change in changes)
 
 
-def _beyond(one: EndpointSlice, other: EndpointSlice | None) -> set[EndpointKey]:
-    """Identities that a slice has in one state and, in that group, not in the other."""
-    if other is None or other.group_key != one.group_key:
-        return set(one.keys)
-    return set(one.keys).difference(other.keys)
-
-
-def _explained(operation: Operation, homes: _Homes, elsewhere: _Keys) -> Explanation:
+def _compared(operation: Operation, groups: _Groups) -> _Change:
     before, after = operation.before, operation.after
-    key = (operation.after or operation.before).group_key
     old: dict[EndpointKey, Endpoint] = {}
-    old_key = key
     if before is not None:
-        old_key = before.group_key
         old = dict(zip(before.keys, before.endpoints, strict=True))
-    added, changed, moved_in = [], [], []
-    stays: Mapping[EndpointKey, Endpoint] = old if old_key == key else {}
     keys: Sequence[EndpointKey] = () if after is None else after.keys
     new: Sequence[Endpoint] = () if after is None else after.endpoints
-    found = list(map(stays.get, keys))
-    for i in compress(count(), map(is_not, found, new)):
-        was, endpoint = found[i], new[i]
-        if was is None and endpoint.key in homes.get(key, {}):
-            home, was = homes[key][endpoint.key]
+    is_same_group = before is None or after is None or before.group_key == after.group_key
+    found = [*map(old.get, keys)] if is_same_group else [None] * len(keys)
+    differing = [(found[i], new[i]) for i in compress(count(), map(is_not, found, new))]
+    kept = set(keys) if is_same_group else set[EndpointKey]()
+    lost = [old[key] for key in filterfalse(kept.__contains__, old)]
+    if after is not None:
+        groups[after.group_key].comes.update(item.key for was, item in differing if was is None)
+    if before is not None:
+        groups[before.group_key].goes.update(map(_key_of, lost))
+    return _Change(operation, differing, lost)
+
+
+def _find_homes(group: _Group, stored: EndpointSlice) -> None:
+    """Note which endpoints that come are in a slice; the first place counts."""
+    if not group.comes.isdisjoint(stored.keys):
+        for endpoint in stored.endpoints:
+            if endpoint.key in group.comes:
+                group.homes.setdefault(endpoint.key, (stored.name, endpoint))
+
+
+def _explained(change: _Change, groups: _Groups) -> Explanation:
+    operation = change.operation
+    key = (operation.after or operation.before).group_key
+    homes = groups[key].homes
+    stays = groups[(operation.before or operation.after).group_key].stays
+    added, changed, moved_in = [], [], []
+    for there, endpoint in change.differing:
+        home, was = "", there
+        if was is None and endpoint.key in homes:
+            home, was = homes[endpoint.key]
             moved_in.append((endpoint, home))
         if was is None:
             added.append(endpoint)
         elif was != endpoint:
             changed.append((was, endpoint))
-    kept = set(keys) if old_key == key else set[EndpointKey]()
-    lost = [old[name] for name in filterfalse(kept.__contains__, old)]
-    still_there = elsewhere.get(old_key, set())
     return Explanation(
         operation=operation,
         key=key,
         reasons=operation.reasons,
         added=tuple(added),
-        removed=tuple(item for item in lost if item.key not in still_there),
+        removed=tuple(item for item in change.lost if item.key not in stays),
         changed=tuple(changed),
         moved_in=tuple(moved_in),
-        moved_out=tuple(item for item in lost if item.key in still_there),
+        moved_out=tuple(item for item in change.lost if item.key in stays),
     )
 
 
