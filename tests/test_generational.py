@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import attrs
 import pytest
@@ -154,7 +156,7 @@ def check_bounds(
         for key in item.keys
         if key in homes and homes[key] != item.name
     ]
-    bound = ceil(n / (strategy.min_fill * capacity)) + 2
+    bound = ceil(n / (Fraction(str(strategy.min_fill)) * capacity)) + 2
     if strategy.moves is Moves.NEVER:
         assert not moved
         assert len(plan.operations) <= plan.minimum_writes + 1
@@ -247,11 +249,43 @@ def test_a_clean_slice_is_written_only_if_something_comes_into_it() -> None:
     assert (update.before and update.before.name) == "web-a"
 
 
+def test_a_hot_slice_that_has_room_for_all_is_the_nursery() -> None:
+    nursery, other = stored("web-a", pod(0, "n")), stored("web-b", pod(1))
+    desired = [pod(0, "n"), *pods(1, 5)]
+    assert written(plan_of(Generational(), desired, nursery, other)) == {"web-a": [0, 2, 3, 4]}
+    more = [*desired, pod(5)]
+    assert written(plan_of(Generational(), more, nursery, other)) == {"": [2, 3, 4, 5]}
+    # Of several the emptiest is: it costs the fewest bytes.
+    others = [stored("web-c", pod(2, "t")), stored("web-b", pod(3, "n"), pod(1))]
+    desired = [pod(0, "n"), pod(1), pod(2, "t"), pod(3, "n"), pod(4)]
+    assert written(plan_of(Generational(), desired, nursery, *others)) == {"web-a": [0, 4]}
+
+
 def test_above_the_fill_bound_new_pods_go_to_the_emptiest_slice_instead_of_a_nursery() -> None:
     current = [stored("web-8", pod(8), pod(9)), *(stored(f"web-{i}", pod(i)) for i in range(8))]
     plan = plan_of(Generational(min_fill=1.0), [pod(i) for i in range(11)], *current)
     assert not plan.creates
     assert 10 in numbers(next(item.after for item in plan.updates))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "new", "expected"),
+    [
+        pytest.param([2, 2, 2, 2, 1], 4, {"": 4}, id="there may be one more"),
+        pytest.param([2, 2, 2, 2, 1], 5, {"": 4, "web-4": 2}, id="one too many"),
+        pytest.param([2, 2, 2, 2, 1], 8, {"": 4}, id="there may be two more"),
+        pytest.param([2, 2, 2, 1, 1, 1], 5, {"web-3": 3, "web-4": 4}, id="two too many"),
+    ],
+)
+def test_as_many_slices_are_opened_instead_of_created_as_there_would_be_too_many(
+    sizes: list[int], new: int, expected: dict[str, int]
+) -> None:
+    current = [stored(f"web-{i}", *pods(9 * i, 9 * i + size)) for i, size in enumerate(sizes)]
+    desired = [*(e for item in current for e in item.endpoints), *pods(100, 100 + new)]
+    plan = plan_of(Generational(min_fill=1.0), desired, *current)
+    assert {name: len(held) for name, held in written(plan).items()} == expected
+    assert not plan.deletes
+    assert len(apply_plan(current, plan)) == ceil(len(desired) / 4) + 2
 
 
 def test_what_changes_may_keep_the_fill_bound_from_being_met() -> None:
@@ -359,7 +393,9 @@ def test_of_hot_slices_with_room_the_emptiest_takes_the_dying() -> None:
     assert not {"web-a", "web-c", "web-cold"} & found.keys()
 
 
-def nursery(settled: int, coming: int, *, cold: list[int], full: int = 0) -> dict[str, int]:
+def nursery(
+    settled: int, coming: int, *, cold: list[int], full: int = 0, min_fill: float = 0.75
+) -> dict[str, int]:
     """What is written when one more turns ready in a nursery, and how full it is then.
 
     Beside the nursery there are cold slices of these sizes, and nurseries that are full.
@@ -371,7 +407,7 @@ def nursery(settled: int, coming: int, *, cold: list[int], full: int = 0) -> dic
     current += [stored(f"web-full-{i}", *held) for i, held in enumerate(nurseries)]
     desired = [*pods(0, settled), *pods(settled, settled + coming, "n")]
     desired += [endpoint for held in (*others, *nurseries) for endpoint in held]
-    plan = plan_of(Generational(), desired, *current, capacity=40)
+    plan = plan_of(Generational(min_fill=min_fill), desired, *current, capacity=40)
     return {name: len(held) for name, held in written(plan).items()}
 
 
@@ -390,6 +426,8 @@ def test_where_no_cold_slice_has_room_for_a_quarter_of_a_slice_a_new_one_is_writ
     # Either half may move into it.
     assert nursery(20, 20, cold=[30]) == {"": 20, "web-hot": 20}
     assert nursery(20, 20, cold=[31]) == {"": 20, "web-hot": 20}
+    # But not where the fill bound allows no other.
+    assert nursery(20, 20, cold=[31] * 12, min_fill=1.0) == {"web-hot": 40}
     # A quarter of it is room enough.
     assert nursery(10, 30, cold=[30], full=7) == {"web-cold-0": 40, "web-hot": 30}
     assert nursery(10, 30, cold=[31], full=7) == {"": 30, "web-hot": 10}
@@ -587,6 +625,16 @@ def test_what_a_slice_over_capacity_gives_goes_to_slices_that_are_written() -> N
     }
 
 
+def test_what_a_slice_over_capacity_keeps_makes_no_slice_of_settled_ones_hot() -> None:
+    big, full = stored("web-a", *pods(0, 5, "n")), stored("web-b", *pods(10, 13), pod(13, "n"))
+    desired = [*pods(0, 5, "n"), *pods(10, 14)]
+    assert written(plan_of(Generational(), desired, big, full)) == {
+        "": [4],
+        "web-a": [0, 1, 2, 3],
+        "web-b": [10, 11, 12, 13],
+    }
+
+
 # --- moves ------------------------------------------------------------------------------------
 
 
@@ -603,6 +651,20 @@ def test_moves_say_who_may_leave_a_slice() -> None:
     assert found(Moves.ANY) == {"web-b": [1, 3, 4], "web-a": [2]}
     assert found(Moves.UNCHANGED) == {"web-b": [1, 4], "web-a": [2, 3]}
     assert found(Moves.NEVER) == {"web-b": [4], "web-a": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("hot", [1, 2])
+def test_where_all_that_would_gather_change_now_and_may_not_move_no_more_is_written(
+    hot: int,
+) -> None:
+    current = [stored(f"web-{i:02}", *pods(10 * i, 10 * (i + 1))) for i in range(9)]
+    known = pods(200, 200 + hot, "t")
+    desired = [*(pod(i, "r" if i % 10 else "t") for i in range(90)), *known]
+    strategy = Generational(moves=Moves.UNCHANGED)
+    plan = plan_of(strategy, desired, *current, stored("web-hot", *known), capacity=10)
+    assert [item.before.name for item in plan.operations if item.before] == [
+        item.name for item in current
+    ]
 
 
 @given(case=cases(), strategy=STRATEGIES)
@@ -624,14 +686,28 @@ def test_only_who_may_move_leaves_a_slice_that_is_not_over_capacity(
                     assert not left
 
 
-# --- bad options ------------------------------------------------------------------------------
+# --- options ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("min_fill", [0, -0.5, 1.1])
-def test_min_fill_is_a_fraction(min_fill: float) -> None:
+def test_the_fill_bound_is_exact() -> None:
+    # 9 endpoints are 5 slices of 3 that are six tenths full; to a float they are just more.
+    assert 9 / (0.6 * 3) > 5
+    current = [stored(f"web-{i}", pod(i)) for i in range(9)]
+    plan = plan_of(Generational(min_fill=0.6), [pod(0, "t"), *pods(1, 9)], *current, capacity=3)
+    assert len(apply_plan(current, plan)) == 5 + 2
+
+
+@pytest.mark.parametrize("min_fill", [0, -0.5, 1.1, float("nan"), True, "0.5", None])
+def test_min_fill_is_a_fraction(min_fill: Any) -> None:
     with pytest.raises(ModelError) as caught:
         Generational(min_fill=min_fill)
     assert (caught.value.field, caught.value.value) == ("min_fill", min_fill)
+
+
+@pytest.mark.parametrize("min_fill", [1, 1.0, 1e-300])
+def test_min_fill_may_be_one_or_next_to_nothing(min_fill: float) -> None:
+    plan = plan_of(Generational(min_fill=min_fill), [pod(1, "n")], stored("web-a", pod(1)))
+    assert written(plan) == {"web-a": [1]}
 
 
 def test_unknown_orders_and_moves_are_named_with_the_known_ones() -> None:
