@@ -485,7 +485,10 @@ def test_a_trace_that_nothing_happens_in_can_be_drawn(write: Write, tmp_path: Pa
         ([], "Missing option '--workload', '--trace' or '--preset'"),
         (["--workload", "nope"], "'nope' is none of all, roll-out-1000, "),
         (["--workload", "all", "--strategy", "nope"], "must be one of kubernetes, minimal, "),
-        (["--workload", "all", "--strategy", "generational:min_fill=0"], "min_fill: must be above"),
+        (
+            ["--workload", "all", "--strategy", "generational:min_fill=0"],
+            "min_fill: must be a number above",
+        ),
         (["--workload", "all", "--strategy", "generational:min_fill=1.01"], "at most 1, got 1.01"),
         (["--workload", "all", "--strategy", "generational:min_fill=nan"], "min_fill"),
         (["--workload", "all", "--max-endpoints-per-slice", "1001"], "1001 is not in the range"),

@@ -109,8 +109,32 @@ def test_hints_that_change_are_told_from_other_changes() -> None:
 def test_a_slice_is_dirty_if_an_endpoint_in_it_goes() -> None:
     diff = diff_of(group(2), stored("web-0", 1, 2))
     assert diff.dirty == (
-        DirtySlice("web-0", endpoints(2), frozenset(), (Reason.ENDPOINTS_REMOVED,)),
+        DirtySlice("web-0", endpoints(2), frozenset(), (Reason.ENDPOINTS_REMOVED,), removed=1),
     )
+
+
+def test_a_slice_says_how_many_endpoints_go_from_it() -> None:
+    diff = diff_of(
+        group(endpoint(1, 1), 2, 3, 4),
+        stored("web-0", 1, 8, 9),
+        stored("web-1", 2, 2, 7),
+        stored("web-2", 3, labels={"left": "over"}),
+        stored("web-3", 6),
+        stored("web-4", 4),
+    )
+    assert {item.name: item.removed for item in diff.dirty} == {
+        "web-0": 2,
+        "web-1": 2,
+        "web-2": 0,
+        "web-3": 1,
+    }
+    (nobodys,) = state_of([], [stored("web-0", 1, 2)]).groups
+    assert nobodys.dirty[0].removed == 2
+
+
+def test_what_a_slice_over_capacity_must_give_away_does_not_go() -> None:
+    diff = diff_of(group(1, 2, 3, 4), stored("web-0", 1, 2, 3, 4, 9))
+    assert (len(diff.dirty[0].endpoints), diff.dirty[0].removed) == (4, 1)
 
 
 def test_a_slice_is_dirty_if_it_is_over_capacity() -> None:
@@ -168,7 +192,7 @@ def test_one_identity_in_two_groups_is_no_duplicate() -> None:
 def test_an_endpoint_twice_in_a_slice_stays_once() -> None:
     diff = diff_of(group(1, 2), stored("web-0", 1, 1, 2, 1))
     assert diff.dirty == (
-        DirtySlice("web-0", endpoints(1, 2), frozenset(), (Reason.DUPLICATES_REMOVED,)),
+        DirtySlice("web-0", endpoints(1, 2), frozenset(), (Reason.DUPLICATES_REMOVED,), removed=2),
     )
 
 
@@ -393,6 +417,7 @@ def test_a_slice_of_a_group_that_is_gone_is_adopted_by_the_group_that_wants_its_
             endpoints(1, 2),
             frozenset(item.key for item in endpoints(1, 2)),
             (Reason.PORTS_CHANGED, Reason.ENDPOINTS_REMOVED),
+            removed=1,
             adopted=True,
         ),
     )

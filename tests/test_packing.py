@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 from itertools import chain
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from endpointslice import (
     Endpoint,
     EndpointGroup,
     EndpointSlice,
+    ExitOrder,
+    Generational,
     KubernetesPacking,
     MinimalWrites,
+    Moves,
     Packing,
     PackingStrategy,
     Placement,
+    Rendezvous,
+    Repack,
+    SingleObject,
+    apply_plan,
     minimum_writes,
+    packing,
+    reconcile,
 )
 from endpointslice.diff import CleanSlice, Diff, StateDiff, diff_state
 from endpointslice.packing.placement import best_fit, place_rest
-from tests.builders import HTTP_ALT, IPV6, OLD_OWNER, TEMPLATE, endpoint, endpoints, group, stored
+from tests.builders import (
+    HTTP_ALT,
+    IPV6,
+    OLD_OWNER,
+    TEMPLATE,
+    VARIANTS,
+    Case,
+    cases,
+    endpoint,
+    endpoints,
+    group,
+    stored,
+)
 
 STRATEGIES: list[PackingStrategy] = [
     MinimalWrites(),
@@ -179,6 +203,86 @@ def test_whole_slices_of_new_endpoints_are_created(strategy: PackingStrategy) ->
 def test_an_emptied_slice_is_free(strategy: PackingStrategy) -> None:
     diff = diff_of(group(1), stored("web-0", 1), stored("web-1", 9))
     assert strategy.pack(diff) == Packing((Placement("web-1"),))
+
+
+# --- what strategies look at ------------------------------------------------------------------
+
+#: All that there are, in all the ways in which they choose what to write.
+LOOKING: list[PackingStrategy] = [
+    *STRATEGIES,
+    *(Generational(moves=moves) for moves in Moves),
+    *(Generational(exit_order=order, min_fill=1) for order in ExitOrder),
+    Generational(volatile=lambda endpoint: number(endpoint) % 3 == 0),
+    Rendezvous(),
+    Repack(),
+    SingleObject(),
+]
+every_way = pytest.mark.parametrize("strategy", LOOKING, ids=str)
+
+
+def test_all_strategies_are_looked_at() -> None:
+    public = (getattr(packing, name) for name in packing.__all__)
+    known = {item for item in public if hasattr(item, "pack")}
+    assert {type(strategy) for strategy in LOOKING} == known - {PackingStrategy}
+
+
+def check_looks(strategy: PackingStrategy, state: StateDiff) -> None:
+    """No strategy opens a clean slice unless it writes it: another content, or none."""
+    for diff in state.groups:
+        opened: list[str] = []
+
+        def open_slice(self: Diff, name: str, opened: list[str] = opened) -> tuple[Endpoint, ...]:
+            opened.append(name)
+            return self.stored(name).endpoints
+
+        with patch.object(Diff, "open", open_slice):
+            placements = {item.name: item for item in strategy.pack(diff).placements}
+        assert len(opened) == len(set(opened))
+        clean = {item.name for item in diff.clean}
+        assert set(opened) <= clean
+        assert {name for name in clean & placements.keys() if diff.stored(name).endpoints} <= set(
+            opened
+        )
+        for name in opened:
+            held = {endpoint.key for endpoint in placements[name].endpoints}
+            assert not held or held != set(diff.stored(name).keys)
+
+
+@every_way
+@given(case=cases())
+def test_no_strategy_looks_into_a_clean_slice_that_it_does_not_write(
+    strategy: PackingStrategy, case: Case
+) -> None:
+    state = diff_state(
+        case.desired, case.current, template=case.template, max_endpoints_per_slice=case.capacity
+    )
+    check_looks(strategy, state)
+
+
+@every_way
+@given(
+    steps=st.lists(
+        st.dictionaries(st.integers(0, 40), st.integers(-1, VARIANTS - 1), max_size=12), max_size=8
+    ),
+    capacity=st.integers(1, 9),
+)
+def test_nor_does_it_over_any_history_of_its_own(
+    strategy: PackingStrategy, steps: list[dict[int, int]], capacity: int
+) -> None:
+    contents: dict[int, int] = {}
+    current: tuple[EndpointSlice, ...] = ()
+    for step in steps:
+        contents |= step
+        desired = [group(*(endpoint(i, state) for i, state in contents.items() if state >= 0))]
+        check_looks(strategy, state_of(desired, list(current), capacity))
+        plan = reconcile(
+            desired,
+            current,
+            template=TEMPLATE,
+            strategy=strategy,
+            max_endpoints_per_slice=capacity,
+        )
+        current = apply_plan(current, plan)
 
 
 # --- KubernetesPacking ------------------------------------------------------------------------

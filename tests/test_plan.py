@@ -59,6 +59,7 @@ from tests.builders import (
 def plan_for(desired: list[EndpointGroup], current: list[EndpointSlice], **options: Any) -> Plan:
     options.setdefault("template", TEMPLATE)
     options.setdefault("max_endpoints_per_slice", 3)
+    options.setdefault("strategy", MinimalWrites())
     return reconcile(desired, current, **options)
 
 

@@ -24,15 +24,8 @@ from endpointslice import (
     check_plan,
     reconcile,
 )
-from endpointslice.diff import Diff, diff_state
-from endpointslice.packing import (
-    Packing,
-    PackingStrategy,
-    Rendezvous,
-    Repack,
-    SingleObject,
-    rendezvous,
-)
+from endpointslice.diff import diff_state
+from endpointslice.packing import Packing, Rendezvous, rendezvous
 from tests.builders import HTTP, TEMPLATE, Case, cases, endpoint, group, stored
 
 Seating = frozenset[frozenset[EndpointKey]]
@@ -187,31 +180,6 @@ def test_keys_of_one_checksum_are_told_apart_by_themselves(
 
 
 # --- what it looks at -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("strategy", [Rendezvous(), Repack(), SingleObject()], ids=str)
-@given(case=cases())
-def test_it_looks_into_no_clean_slice_that_it_does_not_write(
-    strategy: PackingStrategy, case: Case
-) -> None:
-    state = diff_state(
-        case.desired,
-        case.current,
-        template=case.template,
-        max_endpoints_per_slice=case.capacity,
-    )
-    for diff in state.groups:
-        opened: list[str] = []
-
-        def open_slice(self: Diff, name: str, opened: list[str] = opened) -> tuple[Endpoint, ...]:
-            opened.append(name)
-            return self.stored(name).endpoints
-
-        with patch.object(Diff, "open", open_slice):
-            packing = strategy.pack(diff)
-        assert len(opened) == len(set(opened))
-        assert set(opened) <= {placement.name for placement in packing.placements}
-        assert set(opened) <= {item.name for item in diff.clean}
 
 
 def test_a_span_is_the_lowest_and_the_highest_place() -> None:

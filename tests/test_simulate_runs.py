@@ -332,9 +332,9 @@ def _lose_one(placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
     return (attrs.evolve(first, kept=first.kept[1:], added=first.added[1:]), *rest)
 
 
-def _keep_one_twice(placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
+def _add_one_twice(placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
     first, *rest = placements
-    return (attrs.evolve(first, added=first.added + first.endpoints[:1]), *rest)
+    return (attrs.evolve(first, added=first.added + first.added[:1]), *rest)
 
 
 def _put_all_in_one(placements: tuple[Placement, ...]) -> tuple[Placement, ...]:
@@ -348,7 +348,7 @@ GROWING: Final = trace(*(Change(pod * TICK, pod, READY, 0) for pod in range(4)))
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
-    [(_lose_one, "is there 0 times"), (_keep_one_twice, "is there 2 times")],
+    [(_lose_one, "is there 0 times"), (_add_one_twice, "is there 2 times")],
 )
 def test_a_check_finds_a_strategy_that_is_broken(
     spoil: Callable[[tuple[Placement, ...]], tuple[Placement, ...]], told: str
