@@ -44,7 +44,18 @@ def test_the_roll_out_says_what_happens_to_each_endpoint() -> None:
     assert went in lines
     assert ready.split() in lines
     assert [*ending.split(), "->", "true"] in lines
-    assert ["because", "endpoints", "changed"] in lines
+    assert [
+        "because",
+        "endpoints",
+        "changed,",
+        "endpoints",
+        "added,",
+        "endpoints",
+        "moved",
+        "in",
+    ] in lines
+    moved = [line for line in lines if line[:1] == [">"]]
+    assert [">", "10.244.11.7", "web-745f649f8b-d275s", "node-11", "from", "web-rx6wf"] in moved
 
 
 def test_the_roll_out_says_which_pods_have_no_endpoint_and_why() -> None:
