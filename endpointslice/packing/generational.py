@@ -52,6 +52,9 @@ _LATER_BYTES: Final = 200
 #: One slice more.
 _SLICE: Final = 100
 
+#: What was ready and is not any more, without terminating, will go on changing: so many times.
+_RELAPSE: Final = 4
+
 #: The bin of what is in none: new endpoints, and those a slice over capacity gives away.
 _OUTSIDE: Final = 1 << 62
 
@@ -182,6 +185,8 @@ class _Group:
         ]
         self.volatile = sum(item.volatile for item in self.dirty)
         self.volatile += sum(map(self.is_volatile, diff.new))
+        relapsed = sum(map(_relapsed, self.dirty))
+        self._weight = self.volatile + _RELAPSE * relapsed
         self._events = len(diff.new)
         self._events += sum(len(item.changed) + item.removed for item in diff.dirty)
         self._volatile = self.volatile + sum(item.volatile for item in diff.clean)
@@ -194,7 +199,8 @@ class _Group:
         everywhere = 2 * self._volatile
         # An endpoint does not change more often than once a plan.
         events = min(self._events, everywhere)
-        return volatile * everywhere * price // (everywhere + events * volatile)
+        once = volatile * everywhere * price // (everywhere + events * volatile)
+        return once * self._weight // max(1, self.volatile)
 
 
 # --- which slices are written, and in which order -----------------------------------------------
@@ -247,6 +253,10 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         # It is hot already, so that what it costs later is no news.
         spared = group.later(target.volatile, target.count)
         choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
+    else:
+        target = _emptiest((item for item in diff.clean if item.name not in opened), 1, capacity)
+        if target is not None:
+            choices.append(_choice(group, [*front, _opened(target)], None, _WRITE))
     if slices < bound:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
@@ -485,6 +495,16 @@ def _is_coming(item: _Bin) -> bool:
     """Whether most of a bin's volatile endpoints are not ready yet, rather than going."""
     going = sum(map(is_terminating, item.before))
     return 2 * going < item.volatile
+
+
+def _relapsed(item: _Bin) -> int:
+    """How many endpoints of it were ready until now, as far as their change tells."""
+    return sum(
+        endpoint.key in item.changed
+        and not endpoint.conditions.ready
+        and not endpoint.conditions.terminating
+        for endpoint in item.before
+    )
 
 
 def _is_nursery(item: _Bin) -> bool:
