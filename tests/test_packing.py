@@ -17,6 +17,7 @@ from endpointslice import (
     Generational,
     KubernetesPacking,
     MinimalWrites,
+    ModelError,
     Moves,
     Packing,
     PackingStrategy,
@@ -30,6 +31,7 @@ from endpointslice import (
     reconcile,
 )
 from endpointslice.diff import CleanSlice, Diff, StateDiff, diff_state
+from endpointslice.packing.exit_order import Departures
 from endpointslice.packing.placement import best_fit, place_rest
 from tests.builders import (
     HTTP_ALT,
@@ -210,6 +212,7 @@ def test_an_emptied_slice_is_free(strategy: PackingStrategy) -> None:
 #: All that there are, in all the ways in which they choose what to write.
 LOOKING: list[PackingStrategy] = [
     *STRATEGIES,
+    MinimalWrites(exit_order=ExitOrder.AUTO),
     *(Generational(moves=moves) for moves in Moves),
     *(Generational(exit_order=order, min_fill=1) for order in ExitOrder),
     Generational(volatile=lambda endpoint: number(endpoint) % 3 == 0),
@@ -364,6 +367,74 @@ def test_a_slice_over_capacity_gives_away_its_last_endpoints() -> None:
     diff = diff_of(group(0, 1, 2, 3, 4), stored("web-0", 0, 1, 2, 3), stored("web-1", 4, 9))
     for strategy in STRATEGIES[:2]:
         assert seats(strategy, diff) == {"web-0": [0, 1, 2], "web-1": [4, 3]}
+
+
+def on_nodes(text: str) -> list[Endpoint]:
+    """Endpoints as `NUMBER@NODE`."""
+    words = (word.split("@") for word in text.split())
+    return [endpoint(int(i), node_name=node) for i, node in words]
+
+
+def test_in_exit_order_those_that_leave_together_share_a_slice() -> None:
+    members = on_nodes("1@m 2@n 3@m 4@n 5@m 6@n 7@m 8@m")
+    diff = diff_of(group(*members), capacity=4)
+    assert seats(MinimalWrites(), diff) == {"new-0": [1, 2, 3, 4], "new-1": [5, 6, 7, 8]}
+    by_node = MinimalWrites(exit_order=ExitOrder.NODE)
+    assert seats(by_node, diff) == {"new-0": [1, 3, 5, 7], "new-1": [8, 2, 4, 6]}
+    # As they are StatefulSet's, the highest ordinals leave first.
+    by_ordinal = MinimalWrites(exit_order=ExitOrder.AUTO)
+    assert seats(by_ordinal, diff) == {"new-0": [8, 7, 6, 5], "new-1": [4, 3, 2, 1]}
+
+
+def test_in_exit_order_what_is_left_of_emptied_slices_is_placed_with_what_is_new() -> None:
+    current = [
+        stored("web-0", *on_nodes("0@l 1@l"), 10),
+        stored("web-1", *on_nodes("2@n"), 11),
+        stored("web-2", *on_nodes("3@m 4@n"), 12),
+    ]
+    members = on_nodes("0@l 1@l 2@n 3@m 4@n 5@m 6@n")
+    diff = diff_of(group(*members), *current, capacity=4)
+    assert seats(MinimalWrites(), diff) == {"web-0": [0, 1, 2, 5], "web-2": [3, 4, 6], "web-1": []}
+    by_node = MinimalWrites(exit_order=ExitOrder.NODE)
+    assert seats(by_node, diff) == {"web-0": [0, 1, 2, 6], "web-2": [3, 4, 5], "web-1": []}
+
+
+def test_in_exit_order_a_slice_over_capacity_gives_what_it_gave_without() -> None:
+    diff = diff_of(group(*range(7)), stored("web-0", *range(5)), capacity=3)
+    assert seats(MinimalWrites(), diff) == {"web-0": [0, 1, 2], "new-0": [3, 4, 5], "new-1": [6]}
+    strategy = MinimalWrites(exit_order=ExitOrder.ORDINAL)
+    assert seats(strategy, diff) == {"web-0": [0, 1, 2], "new-0": [6, 5, 4], "new-1": [3]}
+
+
+@pytest.mark.parametrize("merge", [True, False])
+@given(case=cases(), order=st.sampled_from(ExitOrder))
+def test_exit_order_changes_who_is_placed_and_nothing_else(
+    merge: bool, case: Case, order: ExitOrder
+) -> None:
+    state = diff_state(
+        case.desired, case.current, template=case.template, max_endpoints_per_slice=case.capacity
+    )
+    for diff in state.groups:
+        plain = MinimalWrites(merge=merge).pack(diff).placements
+        found = MinimalWrites(merge=merge, exit_order=order).pack(diff).placements
+        assert [(item.name, item.kept, len(item.added)) for item in found] == [
+            (item.name, item.kept, len(item.added)) for item in plain
+        ]
+        placed = [endpoint for item in found for endpoint in item.added]
+        assert sorted(placed, key=lambda e: e.key) == sorted(
+            (endpoint for item in plain for endpoint in item.added), key=lambda e: e.key
+        )
+        seen = [endpoint for item in diff.dirty for endpoint in item.endpoints]
+        line = Departures(order, [*seen, *diff.new]).sorted(placed, ())
+        assert line == list(range(len(placed)))
+
+
+def test_an_exit_order_that_is_none_is_refused() -> None:
+    assert MinimalWrites(exit_order="uid") == MinimalWrites(exit_order=ExitOrder.UID)
+    assert MinimalWrites(exit_order=None) == MinimalWrites()
+    with pytest.raises(ModelError) as caught:
+        MinimalWrites(exit_order="age")
+    assert (caught.value.field, caught.value.value) == ("exit_order", "age")
 
 
 # --- the bound --------------------------------------------------------------------------------

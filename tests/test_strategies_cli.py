@@ -30,6 +30,7 @@ from endpointslice.diff import Diff
         ("minimal:merge=false", MinimalWrites(merge=False)),
         ("minimal-no-merge", MinimalWrites(merge=False)),
         ("minimal-no-merge:merge=true", MinimalWrites()),
+        ("minimal:exit_order=uid", MinimalWrites(exit_order=ExitOrder.UID)),
         ("generational", Generational()),
         ("generational:min_fill=0.9", Generational(min_fill=0.9)),
         ("generational:min_fill=1", Generational(min_fill=1.0)),
@@ -59,7 +60,7 @@ def test_a_name_alone_is_the_strategy_with_its_defaults(name: str) -> None:
             "generational:fill=1",
             "strategy generational: must have options as OPTION=VALUE: min_fill, ",
         ),
-        ("minimal:", "strategy minimal: must have options as OPTION=VALUE: merge, got ''"),
+        ("minimal:", "strategy minimal: must have options as OPTION=VALUE: merge, exit_order, got"),
         ("kubernetes:x=1", "strategy kubernetes: must have options as OPTION=VALUE: none, "),
         ("minimal:merge=true:merge=true", "strategy minimal: must have an option only once, "),
         ("minimal:merge=maybe", "merge: must be one of true, false, got 'maybe'"),
@@ -68,6 +69,8 @@ def test_a_name_alone_is_the_strategy_with_its_defaults(name: str) -> None:
         ("generational:min_fill=0", "min_fill: must be a number above 0 and at most 1, got 0.0"),
         ("generational:min_fill=nan", "min_fill: must be a number above 0 and at most 1, got nan"),
         ("generational:exit_order=age", "exit_order: must be one of auto, "),
+        ("generational:volatile=x", "strategy generational: must have options as OPTION=VALUE: "),
+        ("minimal:exit_order=age", "exit_order: must be one of auto, node, uid, ordinal, key, got"),
         ("generational:moves=some", "moves: must be one of any, unchanged, never, got 'some'"),
     ],
 )
@@ -82,6 +85,7 @@ def test_what_is_no_strategy_is_told_from_what_is(text: str, problem: str) -> No
     [
         (MinimalWrites(), "minimal"),
         (MinimalWrites(merge=False), "minimal:merge=false"),
+        (MinimalWrites(exit_order=ExitOrder.AUTO), "minimal:exit_order=auto"),
         (KubernetesPacking(), "kubernetes"),
         (Generational(), "generational"),
         (
@@ -106,7 +110,7 @@ class Wrapped:
 
 
 def test_a_strategy_without_a_name_is_called_as_it_calls_itself() -> None:
-    assert strategy_title(Wrapped(MinimalWrites())) == "Wrapped(inner=MinimalWrites(merge=True))"
+    assert strategy_title(Wrapped(KubernetesPacking())) == "Wrapped(inner=KubernetesPacking())"
 
 
 def test_names_are_offered_for_completion() -> None:

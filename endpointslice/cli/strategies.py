@@ -46,7 +46,7 @@ def parse_strategy(text: str) -> PackingStrategy:
     """Return the strategy that a text stands for.
 
     >>> parse_strategy("minimal:merge=false")
-    MinimalWrites(merge=False)
+    MinimalWrites(merge=False, exit_order=None)
 
     Args:
         text: A name of `STRATEGIES`, and options: `generational:min_fill=0.9:moves=never`.
@@ -96,13 +96,18 @@ def strategy_title(strategy: PackingStrategy) -> str:
     return str(strategy)
 
 
-def _options(strategy: PackingStrategy) -> dict[str, _Value]:
-    """The attributes whose values can be spelled."""
-    values = attrs.asdict(strategy, recurse=False)  # type: ignore[arg-type]
-    return {field: value for field, value in values.items() if isinstance(value, _Value)}
+def _options(strategy: PackingStrategy) -> dict[str, _Value | None]:
+    """The attributes whose values can be spelled: plain ones, and those that are converted."""
+    fields = attrs.fields(type(strategy))  # type: ignore[arg-type]
+    values = {field: getattr(strategy, field.name) for field in fields}
+    return {
+        field.name: value
+        for field, value in values.items()
+        if field.converter is not None or isinstance(value, _Value)
+    }
 
 
-def _to_value(field: str, default: _Value, text: str) -> object:
+def _to_value(field: str, default: _Value | None, text: str) -> object:
     """A value of the default's type; a member of an enum is left to the strategy's converter."""
     match default:
         case bool():
@@ -118,7 +123,7 @@ def _to_value(field: str, default: _Value, text: str) -> object:
             return text
 
 
-def _to_text(value: _Value) -> str:
+def _to_text(value: _Value | None) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

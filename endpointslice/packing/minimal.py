@@ -8,6 +8,7 @@ import attrs
 
 from endpointslice.diff import Diff, DirtySlice
 from endpointslice.models import Endpoint
+from endpointslice.packing.exit_order import Departures, ExitOrder, to_exit_order
 from endpointslice.packing.placement import Packing, Placement, place_rest
 
 __all__ = ["MinimalWrites"]
@@ -24,14 +25,22 @@ class MinimalWrites:
             anyway. Without it no endpoint moves, but for those that a slice over capacity has
             to give away; the minimum then holds for each group by itself, for only emptied
             slices can be recycled for another.
+        exit_order: Which endpoints are expected to leave together, and so are placed together,
+            of those that are placed at all: new ones, and those of slices that are emptied or
+            over capacity. By default they are placed as they come. It costs no write now, and
+            may save some later.
 
     Dirty slices are filled fullest first; ties go to the lower name.
 
-    Complexity: O(n + s log s) for n endpoints in s dirty slices and s clean ones.
+    Complexity: O(n + s log s) for n endpoints in s dirty slices and s clean ones; in exit order
+        O(n log n).
     Source: first fit decreasing over bins that are paid for already.
     """
 
     merge: bool = True
+    exit_order: ExitOrder | None = attrs.field(
+        default=None, converter=attrs.converters.optional(to_exit_order)
+    )
 
     def pack(self, diff: Diff) -> Packing:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
@@ -49,6 +58,10 @@ class MinimalWrites:
         for item in survivors:
             rest.extend(item.endpoints[capacity:])
         rest.extend(diff.new)
+        if self.exit_order is not None:
+            seen = [endpoint for item in order for endpoint in item.endpoints]
+            departures = Departures(self.exit_order, [*seen, *diff.new])
+            rest = [rest[i] for i in departures.sorted(rest, ())]
         placements, taken = _fill(survivors, rest, capacity)
         placements += [Placement(item.name) for item in order[len(survivors) :]]
         return Packing((*placements, *place_rest(diff, rest[taken:])))
