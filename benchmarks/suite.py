@@ -44,6 +44,7 @@ from endpointslice.simulate import (
     TICK,
     WORKLOADS,
     Job,
+    Mean,
     Result,
     Row,
     Run,
@@ -160,6 +161,12 @@ def _parts(options: argparse.Namespace) -> list[Part]:
     more = " --more" if options.more else ""
     many = f" --seeds {seeds}" if seeds > 1 else ""
     parts = {
+        "targets": Part(
+            command=f"--targets{many}",
+            title="Means and targets",
+            jobs=_jobs(histories, _STRATEGIES.values(), seeds=seeds),
+            write=_write_targets,
+        ),
         "traces": Part(
             command=f"--traces{more}",
             title="Recorded traces",
@@ -223,13 +230,15 @@ def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _pair(row: Row) -> str:
+def _pair(row: Row | Mean) -> str:
     """Writes and bytes, to those of the reference."""
     return f"{_ratio(row.writes_ratio)} / {_ratio(row.bytes_ratio)}"
 
 
 def _name(strategy: PackingStrategy) -> str:
-    return _NAMES.get(strategy) or str(strategy)
+    if strategy not in _NAMES and isinstance(strategy, Generational):
+        return f"Generational({strategy.min_fill:g})"
+    return _NAMES[strategy]
 
 
 def _grouped(rows: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
@@ -349,6 +358,18 @@ def _excess(run: Run, strategy: Generational) -> int:
 # --- sections ---------------------------------------------------------------------------------
 
 
+def _write_targets(results: Sequence[Result]) -> Iterator[str]:
+    traces = compare([result for result in results if result.reference], baseline=None)
+    workloads = compare([result for result in results if not result.reference])
+    for title, rows in (
+        ("The recorded traces, to what the reference wrote:", traces),
+        ("The workloads, to `KubernetesPacking`:", workloads),
+        ("All of them:", traces + workloads),
+    ):
+        yield title
+        yield _means_table(rows)
+
+
 def _write_traces(results: Sequence[Result]) -> Iterator[str]:
     rows = compare(results, baseline=None)
     yield _rows_table(rows)
@@ -410,6 +431,19 @@ def _write_real(results: Sequence[Result]) -> Iterator[str]:
             )
         )
     yield _table(heads, _grouped(cells))
+    means = {
+        (mean.max_endpoints_per_slice, mean.sync_period, mean.random_uids): mean
+        for mean in summarize(rows.values())
+        if mean.strategy == _DEFAULT
+    }
+    yield _table(
+        ("c", "period", "Generational: writes, bytes", "random uids: writes, bytes"),
+        [
+            (f"{capacity}", _seconds(period), _pair(mean), _pair(means[capacity, period, True]))
+            for (capacity, period, is_random), mean in means.items()
+            if not is_random
+        ],
+    )
     above = [
         f"{name}, c = {capacity}, {_seconds(period)}"
         for name, capacity, period in places
@@ -584,6 +618,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     for name, text in (
+        ("--targets", "the means of the recorded traces and the workloads"),
         ("--traces", "the recorded traces, against what the reference wrote"),
         ("--real", "the recordings of a real cluster"),
         ("--suite", "the workloads"),
