@@ -715,3 +715,30 @@ def test_unknown_orders_and_moves_are_named_with_the_known_ones() -> None:
         Generational(exit_order="age")
     with pytest.raises(ModelError, match="any, unchanged, never"):
         Generational(moves="sometimes")
+
+
+def test_flapping_endpoints_are_gathered_though_it_costs_a_write() -> None:
+    calm = [pod(i) for i in range(2, 16)]
+    current = (
+        stored("web-a", pod(0), *calm[:7]),
+        stored("web-b", pod(1), *calm[7:]),
+    )
+    desired = [pod(0, "n"), pod(1, "n"), *calm]
+    plan = plan_of(Generational(), desired, *current, capacity=8)
+    assert plan.minimum_writes == 2
+    assert [numbers(create.after) for create in plan.creates] == [[0, 1]]
+    # They come up again in the slice that they share, and go down in it.
+    after = apply_plan(current, plan)
+    for state in "rn":
+        again = plan_of(Generational(), [pod(0, state), pod(1, "n"), *calm], *after, capacity=8)
+        assert len(again.operations) <= 1
+        after = apply_plan(after, again)
+
+
+def test_an_endpoint_that_is_not_ready_yet_is_not_taken_for_a_flapping_one() -> None:
+    calm = [pod(i) for i in range(2, 16)]
+    current = (stored("web-a", pod(0, "n"), *calm[:7]), stored("web-b", pod(1, "n"), *calm[7:]))
+    desired = [pod(0), pod(1), *calm]
+    plan = plan_of(Generational(), desired, *current, capacity=8)
+    assert len(plan.operations) == plan.minimum_writes == 2
+    assert not plan.creates

@@ -52,7 +52,8 @@ _LATER_BYTES: Final = 200
 #: One slice more.
 _SLICE: Final = 100
 
-#: What was ready and is not any more, without terminating, will go on changing: so many times.
+#: What was ready and is not any more, without terminating, is likely to go on changing: it counts
+#: so many times more.
 _RELAPSE: Final = 4
 
 #: The bin of what is in none: new endpoints, and those a slice over capacity gives away.
@@ -91,7 +92,8 @@ class Generational:
 
     What one slice more is worth depends on how often the hot ones will be written, and that is
     estimated from this very diff: if e endpoints changed and V are volatile, a slice with v of
-    them is expected to be written v / (1 + v e / 2V) times.
+    them is expected to be written v / (1 + v e / 2V) times. What was ready and is not any more,
+    without terminating, counts several times, for it is likely to go on changing.
 
     In each group at most one write more than `minimum_writes`, before step 3. After every plan
     that writes, at most ceil(n / (min_fill * capacity)) + 2 slices for n endpoints, as long as
