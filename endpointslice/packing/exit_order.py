@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from itertools import chain, compress
 from operator import attrgetter, not_
@@ -55,7 +55,7 @@ class Departures:
 
     Args:
         order: What they are expected to leave by.
-        seen: All endpoints in sight.
+        seen: All endpoints in sight, in parts: joining them would cost a good deal.
         volatile: Those of them that are not ready, or terminate.
 
     Source: ActivePodsWithRanks of k8s.io/kubernetes pkg/controller/controller_utils.go, and
@@ -63,13 +63,16 @@ class Departures:
     """
 
     def __init__(
-        self, order: ExitOrder, seen: Sequence[Endpoint], volatile: Sequence[Endpoint]
+        self,
+        order: ExitOrder,
+        seen: Sequence[Sequence[Endpoint]],
+        volatile: Sequence[Endpoint],
     ) -> None:
         self._seen = seen
         self._volatile = volatile
         self._ordinals: dict[EndpointKey, int] = {}
         if order is ExitOrder.AUTO or order is ExitOrder.ORDINAL:
-            self._ordinals = _ordinals(seen)
+            self._ordinals = _ordinals(chain.from_iterable(seen))
         if order is ExitOrder.AUTO and self._ordinals:
             order = ExitOrder.ORDINAL
         self._order = order
@@ -112,12 +115,14 @@ class Departures:
             at: defaultdict[str | None, list[Endpoint]] = defaultdict(list)
             for endpoint in endpoints:
                 at[endpoint.node_name].append(endpoint)
-            staying = Counter({node: len(found) for node, found in at.items()})
-            if len(endpoints) < len(self._seen):
-                staying = Counter(map(_node_of, self._seen))
+            if len(endpoints) < sum(map(len, self._seen)):
+                staying = Counter(map(_node_of, chain.from_iterable(self._seen)))
+            else:
+                staying = Counter({node: len(found) for node, found in at.items()})
             staying.subtract(map(_node_of, going))
             if order is ExitOrder.NODE or staying.total() >= _SHARED_NODE * len(+staying):
-                nodes = sorted(at, key=lambda node: (-staying[node], node or ""))
+                nodes = sorted(at, key=lambda node: node or "")
+                nodes.sort(key=staying.__getitem__, reverse=True)
                 return list(chain.from_iterable(map(at.__getitem__, nodes)))
             order = ExitOrder.UID
         if order is ExitOrder.KEY:
@@ -144,7 +149,7 @@ def _owner_of(endpoint: Endpoint) -> str:
     return "" if target is None else target.name.rpartition("-")[0]
 
 
-def _ordinals(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, int]:
+def _ordinals(endpoints: Iterable[Endpoint]) -> dict[EndpointKey, int]:
     """The ordinals by which a StatefulSet names its Pods, if all of them have one."""
     found: dict[EndpointKey, int] = {}
     owner = None

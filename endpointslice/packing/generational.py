@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
-from itertools import chain, repeat
+from itertools import chain
 from math import ceil
 from typing import Final, TypeAlias, final
 
@@ -179,12 +179,11 @@ class _Group:
         self.diff = diff
         self.capacity = diff.max_endpoints_per_slice
         parts = [*(item.endpoints for item in diff.dirty), diff.new]
-        seen = list(chain.from_iterable(parts))
-        self.total = len(seen)
+        self.total = sum(map(len, parts))
         self._coming = frozenset[EndpointKey]()
         self._others: _Test | None = None
         found = list(map(self.volatile_of, parts))
-        self.departures = Departures(exit_order, seen, list(chain.from_iterable(found)))
+        self.departures = Departures(exit_order, parts, list(chain.from_iterable(found)))
         self._coming = self.departures.next_in_line(max(1, self.capacity // _NEXT_SHARE))
         self._others = volatile
         if self._coming or volatile is not None:
@@ -201,10 +200,15 @@ class _Group:
             )
             for item, volatile in zip(diff.dirty, moving, strict=True)
         ]
+        #: Those that may be hot, in the order in which they are chosen: those with little that is
+        #: settled come first, for a hot slice is written often, so it should be small.
+        self.fitting = [item for item in self.dirty if item.count <= self.capacity]
+        self.fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
         self.volatile = sum(map(len, found))
-        self._events = len(diff.new)
-        self._events += sum(len(item.changed) + item.removed for item in diff.dirty)
-        self._volatile = self.volatile + sum(item.volatile for item in diff.clean)
+        self._everywhere = 2 * (self.volatile + sum(item.volatile for item in diff.clean))
+        # An endpoint does not change more often than once a plan.
+        events = sum(len(item.changed) + item.removed for item in diff.dirty) + len(diff.new)
+        self._events = min(events, self._everywhere)
 
     def volatile_of(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         """Those that are expected to change soon."""
@@ -224,10 +228,8 @@ class _Group:
         if not volatile:
             return 0
         price = _LATER_WRITE + _LATER_BYTES * size // self.capacity
-        everywhere = 2 * self._volatile
-        # An endpoint does not change more often than once a plan.
-        events = min(self._events, everywhere)
-        return volatile * everywhere * price // (everywhere + events * volatile)
+        often = self._everywhere + self._events * volatile
+        return volatile * self._everywhere * price // often
 
 
 # --- which slices are written, and in which order -----------------------------------------------
@@ -292,11 +294,7 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
 
 
 def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int = 0) -> _Choice:
-    """The fewest dirty slices that are hot, where these others are written, and the cost.
-
-    Those with little that is settled come first: a hot slice is written often, so it should be
-    small.
-    """
+    """The fewest dirty slices that are hot, where these others are written, and the cost."""
     capacity = group.capacity
     left = group.volatile + sum(item.volatile for item in front)
     for item in front:
@@ -304,10 +302,8 @@ def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int 
         cost += group.later(held, item.settled + held)
         left -= held
     room = 0 if taker is None else capacity - taker.count
-    fitting = [item for item in group.dirty if item.count <= capacity]
-    fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
     hot = []
-    for item in fitting:
+    for item in group.fitting:
         if left <= 0:
             break
         taken = min(room, item.settled) if item.volatile else 0
@@ -454,7 +450,9 @@ class _Layout:
             return ()
         if self._moves is Moves.UNCHANGED:
             endpoints = _without(endpoints, item.changed)
-        self._home.update(zip(map(_key_of, endpoints), repeat(item)))
+        home = self._home
+        for endpoint in endpoints:
+            home[endpoint.key] = item
         return endpoints
 
     def _fill(self, bins: Iterable[_Bin], loose: Iterable[Endpoint]) -> None:
@@ -467,16 +465,18 @@ class _Layout:
         home_of = self._home.get
         queue = iter(loose)
         for item in bins:
-            while item.size < capacity:
-                endpoint = next(queue, None)
-                if endpoint is None:
-                    return
+            if item.size >= capacity:
+                continue
+            place = item.place
+            for endpoint in queue:
                 home = home_of(endpoint.key, outside)
-                if home.place > item.place:
+                if home.place > place:
                     home.gone.add(endpoint.key)
                     home.size -= 1
                     item.added.append(endpoint)
                     item.size += 1
+                    if item.size == capacity:
+                        break
 
     def _pour(
         self, bins: Iterable[_Bin], outside: Sequence[Endpoint], limit: int

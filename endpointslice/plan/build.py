@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from itertools import chain
 from operator import itemgetter
 
 import attrs
@@ -134,10 +135,10 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
     if has_moves:
         # To the group, what adopted slices bring is new as well.
         sources = (diff.new, *(item.endpoints for item in diff.dirty if item.adopted))
-        new.update(endpoint.key for endpoints in sources for endpoint in endpoints)
+        new.update(map(_key_of, chain.from_iterable(sources)))
     for placement in placements:
         name = placement.name
-        is_added = not has_moves or any(item.key in new for item in placement.added)
+        is_added = not has_moves or not new.isdisjoint(map(_key_of, placement.added))
         if not name:
             reasons = {Reason.ENDPOINTS_ADDED} if is_added else set()
             draft.creates.append(_Write(diff, None, placement, reasons))
@@ -258,18 +259,27 @@ def _receivers(
     One that it holds for another group afterwards, with other ports, is lost to its group.
     """
     assert write.stored is not None
+    if write.home is write.diff and len(write.placement.kept) == len(write.stored.endpoints):
+        return ()  # It keeps whatever it holds.
     coming = list(filter(arrived.__contains__, write.stored.keys))
-    if not coming:
-        return ()
-    stays = set(map(_key_of, write.placement.endpoints))
-    held = set(map(_key_of, write.holds))
+    # To look at whatever a slice holds is dear. Most have had nothing removed, and give only to
+    # others of their group.
+    held = set(coming)
+    if len(write.holds) < len(write.stored.endpoints):
+        held.intersection_update(map(_key_of, write.holds))
     found: dict[int, tuple[_Write, bool]] = {}
+    elsewhere: list[tuple[EndpointKey, _Write]] = []
     for key in coming:
         for receiver in arrived[key]:
-            within = receiver.diff is write.home and key in held
-            if within or key not in stays:
-                within = within or found.get(id(receiver), (receiver, False))[1]
-                found[id(receiver)] = (receiver, within)
+            if receiver.diff is write.home and key in held:
+                found[id(receiver)] = (receiver, True)
+            else:
+                elsewhere.append((key, receiver))
+    if elsewhere:
+        stays = set(map(_key_of, write.placement.endpoints))
+        for key, receiver in elsewhere:
+            if key not in stays:
+                found.setdefault(id(receiver), (receiver, False))
     return found.values()
 
 
