@@ -40,8 +40,20 @@ def sort(
     seen: Sequence[Endpoint] | None = None,
     late: Sequence[bool] = (),
 ) -> str:
-    departures = Departures(order, endpoints if seen is None else seen)
-    return names(endpoints, departures.sorted(endpoints, late or [False] * len(endpoints)))
+    return names(endpoints, positions(endpoints, order, seen=seen, late=late))
+
+
+def positions(
+    endpoints: Sequence[Endpoint],
+    order: ExitOrder,
+    *,
+    seen: Sequence[Endpoint] | None = None,
+    late: Sequence[bool] = (),
+) -> list[int]:
+    departures = Departures(order, [endpoints if seen is None else seen])
+    keys = frozenset(endpoint.key for endpoint, is_late in zip(endpoints, late, strict=False) if is_late)
+    at = {endpoint.key: i for i, endpoint in enumerate(endpoints)}
+    return [at[endpoint.key] for endpoint in departures.sorted(endpoints, keys)]
 
 
 def pods_of(text: str, uids: str = "") -> list[Endpoint]:
@@ -81,8 +93,8 @@ def test_one_name_that_is_no_ordinal_means_that_it_is_no_stateful_set(other: str
 
 def test_an_endpoint_without_a_target_has_no_ordinal_and_no_uid() -> None:
     pods = [*pods_of("web-1 web-2", uids="b a"), Endpoint(("10.0.0.1",), node_name="n")]
-    assert Departures(ExitOrder.AUTO, pods).sorted(pods, [False] * 3) == [2, 1, 0]
-    assert Departures(ExitOrder.ORDINAL, pods).sorted(pods, [False] * 3) == [0, 1, 2]
+    assert positions(pods, ExitOrder.AUTO) == [2, 1, 0]
+    assert positions(pods, ExitOrder.ORDINAL) == [0, 1, 2]
 
 
 def test_an_endpoint_that_was_not_in_sight_counts_as_the_first_ordinal() -> None:
@@ -175,7 +187,7 @@ def in_line(text: str, count: int, order: ExitOrder = ExitOrder.AUTO) -> str:
     """The names that are next; of Pods as `NAME`, `NAME!` and `NAME?` for one not ready yet."""
     states = {"!": "t", "?": "n"}
     pods = [pod(word.rstrip("!?"), states.get(word[-1], "r")) for word in text.split()]
-    keys = Departures(order, pods).next_in_line(count)
+    keys = Departures(order, [pods]).next_in_line(count)
     assert keys <= {endpoint.key for endpoint in pods}
     return names([endpoint for endpoint in pods if endpoint.key in keys])
 
@@ -255,7 +267,7 @@ def rank(
 def test_what_endpoints_are_sorted_by(order: ExitOrder, seen: list[tuple[Endpoint, bool]]) -> None:
     endpoints = [endpoint for endpoint, _ in seen]
     late = [is_late for _, is_late in seen]
-    found = Departures(order, endpoints).sorted(endpoints, late)
+    found = positions(endpoints, order, late=late)
     assert found == sorted(range(len(endpoints)), key=rank(order, endpoints, late))
 
 
@@ -264,7 +276,7 @@ def test_who_is_next_is_settled_and_in_sight(
     order: ExitOrder, seen: list[tuple[Endpoint, bool]], count: int
 ) -> None:
     endpoints = [endpoint for endpoint, _ in seen]
-    keys = Departures(order, endpoints).next_in_line(count)
+    keys = Departures(order, [endpoints]).next_in_line(count)
     assert len(keys) <= count
     assert keys <= {e.key for e in endpoints if not e.conditions.is_volatile}
 
@@ -274,10 +286,9 @@ def test_part_of_what_is_in_sight_is_sorted_as_it_is_among_all(
     order: ExitOrder, seen: list[tuple[Endpoint, bool]], data: st.DataObject
 ) -> None:
     endpoints = [endpoint for endpoint, _ in seen]
-    departures = Departures(order, endpoints)
-    everywhere = names(endpoints, departures.sorted(endpoints, [False] * len(endpoints))).split()
+    everywhere = names(endpoints, positions(endpoints, order)).split()
     part = [endpoint for endpoint in endpoints if data.draw(st.booleans())]
-    found = names(part, departures.sorted(part, [False] * len(part))).split()
+    found = names(part, positions(part, order, seen=endpoints)).split()
     for owner in ("old", "new"):
         mine = [name for name in found if name.startswith(owner)]
         assert mine == [name for name in everywhere if name in mine]

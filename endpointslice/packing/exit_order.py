@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, compress
+from operator import attrgetter, not_
 from typing import Final
 
 from endpointslice.errors import ModelError
-from endpointslice.models import Endpoint, EndpointKey, _key_of
+from endpointslice.models import Endpoint, EndpointKey, _is_volatile_of, _key_of
 
 __all__ = ["Departures", "ExitOrder", "to_exit_order"]
 
@@ -53,15 +53,28 @@ is_terminating: Final[Callable[[Endpoint], bool]] = attrgetter("conditions.termi
 class Departures:
     """What can be told of who leaves next from the endpoints that are in sight.
 
+    Args:
+        order: What they are expected to leave by.
+        seen: All endpoints in sight, in parts: joining them would cost a good deal.
+        volatile: Those of them that are not ready, or terminate; found if they are not given.
+
     Source: ActivePodsWithRanks of k8s.io/kubernetes pkg/controller/controller_utils.go, and
     its StatefulSet controller.
     """
 
-    def __init__(self, order: ExitOrder, seen: Sequence[Endpoint]) -> None:
+    def __init__(
+        self,
+        order: ExitOrder,
+        seen: Sequence[Sequence[Endpoint]],
+        volatile: Sequence[Endpoint] | None = None,
+    ) -> None:
+        if volatile is None:
+            volatile = list(filter(_is_volatile_of, chain.from_iterable(seen)))
         self._seen = seen
+        self._volatile = volatile
         self._ordinals: dict[EndpointKey, int] = {}
         if order is ExitOrder.AUTO or order is ExitOrder.ORDINAL:
-            self._ordinals = _ordinals(seen)
+            self._ordinals = _ordinals(chain.from_iterable(seen))
         if order is ExitOrder.AUTO and self._ordinals:
             order = ExitOrder.ORDINAL
         self._order = order
@@ -73,14 +86,15 @@ class Departures:
         """
         if not self._ordinals:
             return frozenset()
-        moving = [self._ordinals[e.key] for e in self._seen if e.conditions.is_volatile]
-        turn = min(moving, default=0)
+        turn = min((self._ordinals[endpoint.key] for endpoint in self._volatile), default=0)
         return frozenset(
             key for key, ordinal in self._ordinals.items() if turn - count <= ordinal < turn
         )
 
-    def sorted(self, endpoints: Sequence[Endpoint], late: Sequence[bool]) -> list[int]:
-        """Return positions of endpoints, those that are expected to leave soonest first.
+    def sorted(
+        self, endpoints: Sequence[Endpoint], late: frozenset[EndpointKey] = frozenset()
+    ) -> list[Endpoint]:
+        """Return endpoints, those that are expected to leave soonest first.
 
         Owners that are losing endpoints come before others: a roll-out goes on taking the old
         ReplicaSet's. Where owners do not tell, those marked as `late` come last. Ties stay as
@@ -88,38 +102,41 @@ class Departures:
 
         Complexity: O(n log n).
         """
-        positions: list[int] = list(range(len(endpoints)))
-        going = list(filter(is_terminating, self._seen))
+        going = [endpoint for endpoint in self._volatile if endpoint.conditions.terminating]
+        result = self._sorted(endpoints, going)
+        losing = set(map(_owner_of, going))
+        if losing:
+            stays = [_owner_of(endpoint) not in losing for endpoint in result]
+            if True in stays and False in stays:
+                return _parted(result, stays)
+        return _parted(result, [endpoint.key in late for endpoint in result]) if late else result
+
+    def _sorted(self, endpoints: Sequence[Endpoint], going: Sequence[Endpoint]) -> list[Endpoint]:
         order = self._order
         if order is ExitOrder.AUTO or order is ExitOrder.NODE:
-            at: dict[str | None, list[int]] = {}
-            for position, node in enumerate(map(_node_of, endpoints)):
-                at.setdefault(node, []).append(position)
-            staying = Counter({node: len(found) for node, found in at.items()})
-            if len(endpoints) < len(self._seen):
-                staying = Counter(map(_node_of, self._seen))
-            staying.subtract(map(_node_of, going))
-            if order is ExitOrder.AUTO and staying.total() < _SHARED_NODE * len(+staying):
-                order = ExitOrder.UID
+            at: defaultdict[str | None, list[Endpoint]] = defaultdict(list)
+            for endpoint in endpoints:
+                at[endpoint.node_name].append(endpoint)
+            if len(endpoints) < sum(map(len, self._seen)):
+                staying = Counter(map(_node_of, chain.from_iterable(self._seen)))
             else:
-                nodes = sorted(at, key=lambda node: (-staying[node], node or ""))
-                positions = list(chain.from_iterable(map(at.__getitem__, nodes)))
+                staying = Counter({node: len(found) for node, found in at.items()})
+            staying.subtract(map(_node_of, going))
+            if order is ExitOrder.NODE or staying.total() >= _SHARED_NODE * len(+staying):
+                nodes = sorted(at, key=lambda node: node or "")
+                nodes.sort(key=staying.__getitem__, reverse=True)
+                return list(chain.from_iterable(map(at.__getitem__, nodes)))
+            order = ExitOrder.UID
         if order is ExitOrder.KEY:
-            positions.sort(key=list(map(_key_of, endpoints)).__getitem__)
-        elif order is ExitOrder.UID:
-            positions.sort(key=list(map(uid_of, endpoints)).__getitem__)
-        elif order is ExitOrder.ORDINAL:
-            ordinals = [-self._ordinals.get(endpoint.key, 0) for endpoint in endpoints]
-            positions.sort(key=ordinals.__getitem__)
-        stays: Sequence[bool] = late
-        if going:
-            losing = set(map(_owner_of, going))
-            by_owner = [_owner_of(endpoint) not in losing for endpoint in endpoints]
-            if any(by_owner) and not all(by_owner):
-                stays = by_owner
-        if any(stays):
-            positions.sort(key=stays.__getitem__)
-        return positions
+            return sorted(endpoints, key=_key_of)
+        if order is ExitOrder.UID:
+            return sorted(endpoints, key=uid_of)
+        return sorted(endpoints, key=lambda endpoint: -self._ordinals.get(endpoint.key, 0))
+
+
+def _parted(endpoints: Sequence[Endpoint], is_last: Sequence[bool]) -> list[Endpoint]:
+    """Put those that are marked behind the others; ties stay as they are."""
+    return [*compress(endpoints, map(not_, is_last)), *compress(endpoints, is_last)]
 
 
 def uid_of(endpoint: Endpoint) -> str:
@@ -134,7 +151,7 @@ def _owner_of(endpoint: Endpoint) -> str:
     return "" if target is None else target.name.rpartition("-")[0]
 
 
-def _ordinals(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, int]:
+def _ordinals(endpoints: Iterable[Endpoint]) -> dict[EndpointKey, int]:
     """The ordinals by which a StatefulSet names its Pods, if all of them have one."""
     found: dict[EndpointKey, int] = {}
     owner = None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from fractions import Fraction
+from itertools import chain
 from math import ceil
-from typing import Any, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import attrs
 
 from endpointslice.diff import CleanSlice, Diff
 from endpointslice.errors import ModelError
-from endpointslice.models import Endpoint, EndpointKey, _is_volatile_of, _key_of
+from endpointslice.models import Endpoint, EndpointKey, _key_of
 from endpointslice.packing.exit_order import (
     Departures,
     ExitOrder,
@@ -56,11 +57,6 @@ _SLICE: Final = 100
 #: so many times more.
 _RELAPSE: Final = 4
 
-#: The bin of what is in none: new endpoints, and those a slice over capacity gives away.
-_OUTSIDE: Final = 1 << 62
-
-#: An endpoint that may be placed, and the bin that it is in.
-_Loose: TypeAlias = tuple[Endpoint, int]
 _Test: TypeAlias = Callable[[Endpoint], bool]
 
 
@@ -141,21 +137,49 @@ class Generational:
 
 @attrs.define(eq=False)
 class _Bin:
-    """A slice that is written: "" for a new one."""
+    """A slice that is written, and who comes and goes. One more stands for what is in none.
+
+    Attributes:
+        name: "" for a new one.
+        count: How many endpoints it has.
+        volatile: How many of these are.
+        before: They themselves; of a clean slice unknown until it is sure to be written.
+        moving: The volatile ones, unknown as long.
+        changed: The identities of those that change content.
+        is_clean: It need not be written, if in the end nothing comes or goes.
+        place: Where it stands in the order of bins: endpoints only move to lower ones.
+        size: How many endpoints it has by now.
+        added: Who has come.
+        gone: The identities of those that have gone.
+    """
 
     name: str = ""
     count: int = 0
     volatile: int = 0
-    #: Of a clean slice unknown until it is sure to be written.
-    before: tuple[Endpoint, ...] = ()
+    before: Sequence[Endpoint] = ()
+    moving: Sequence[Endpoint] = ()
     changed: frozenset[EndpointKey] = frozenset()
-    #: It need not be written, if in the end nothing comes or goes.
     is_clean: bool = False
+    place: int = 0
+    size: int = 0
+    added: list[Endpoint] = attrs.Factory(list)
+    gone: set[EndpointKey] = attrs.Factory(set)
 
     @property
     def settled(self) -> int:
         """How many endpoints are likely to stay as they are."""
         return self.count - self.volatile
+
+    @property
+    def kept(self) -> Sequence[Endpoint]:
+        """Those that it had and has still, in their order."""
+        return _without(self.before, self.gone)
+
+
+def _without(endpoints: Sequence[Endpoint], keys: Collection[EndpointKey]) -> Sequence[Endpoint]:
+    if not keys:
+        return endpoints
+    return [endpoint for endpoint in endpoints if endpoint.key not in keys]
 
 
 class _Group:
@@ -164,44 +188,59 @@ class _Group:
     def __init__(self, diff: Diff, exit_order: ExitOrder, volatile: _Test | None) -> None:
         self.diff = diff
         self.capacity = diff.max_endpoints_per_slice
-        seen = [endpoint for item in diff.dirty for endpoint in item.endpoints]
-        seen += diff.new
-        self.total = len(seen)
-        self.departures = Departures(exit_order, seen)
-        coming = self.departures.next_in_line(max(1, self.capacity // _NEXT_SHARE))
-        self.is_volatile: _Test = _is_volatile_of
-        if coming or volatile is not None:
-            others = volatile or (lambda _endpoint: False)
-            self.is_volatile = lambda endpoint: (
-                endpoint.conditions.is_volatile or endpoint.key in coming or bool(others(endpoint))
-            )
+        parts = [*(item.endpoints for item in diff.dirty), diff.new]
+        self.total = sum(map(len, parts))
+        self._coming = frozenset[EndpointKey]()
+        self._others: _Test | None = None
+        found = list(map(self.volatile_of, parts))
+        self.departures = Departures(exit_order, parts, list(chain.from_iterable(found)))
+        self._coming = self.departures.next_in_line(max(1, self.capacity // _NEXT_SHARE))
+        self._others = volatile
+        if self._coming or volatile is not None:
+            found = list(map(self.volatile_of, parts))
+        *moving, self.new = found
         self.dirty = [
             _Bin(
                 item.name,
                 len(item.endpoints),
-                sum(map(self.is_volatile, item.endpoints)),
+                len(volatile),
                 item.endpoints,
+                volatile,
                 item.changed,
             )
-            for item in diff.dirty
+            for item, volatile in zip(diff.dirty, moving, strict=True)
         ]
-        self.volatile = sum(item.volatile for item in self.dirty)
-        self.volatile += sum(map(self.is_volatile, diff.new))
-        relapsed = sum(map(_relapsed, self.dirty))
-        self._weight = self.volatile + _RELAPSE * relapsed
-        self._events = len(diff.new)
-        self._events += sum(len(item.changed) + item.removed for item in diff.dirty)
-        self._volatile = self.volatile + sum(item.volatile for item in diff.clean)
+        #: Those that may be hot, in the order in which they are chosen: those with little that is
+        #: settled come first, for a hot slice is written often, so it should be small.
+        self.fitting = [item for item in self.dirty if item.count <= self.capacity]
+        self.fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
+        self.volatile = sum(map(len, found))
+        self._weight = self.volatile + _RELAPSE * sum(map(_relapsed, self.dirty))
+        self._everywhere = 2 * (self.volatile + sum(item.volatile for item in diff.clean))
+        # An endpoint does not change more often than once a plan.
+        events = sum(len(item.changed) + item.removed for item in diff.dirty) + len(diff.new)
+        self._events = min(events, self._everywhere)
+
+    def volatile_of(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+        """Those that are expected to change soon."""
+        coming, others = self._coming, self._others
+        if not coming and others is None:
+            return [endpoint for endpoint in endpoints if endpoint.conditions.is_volatile]
+        return [
+            endpoint
+            for endpoint in endpoints
+            if endpoint.conditions.is_volatile
+            or endpoint.key in coming
+            or (others is not None and others(endpoint))
+        ]
 
     def later(self, volatile: int, size: int) -> int:
         """What slices cost later on that have so many volatile endpoints, in thousandths."""
         if not volatile:
             return 0
         price = _LATER_WRITE + _LATER_BYTES * size // self.capacity
-        everywhere = 2 * self._volatile
-        # An endpoint does not change more often than once a plan.
-        events = min(self._events, everywhere)
-        once = volatile * everywhere * price // (everywhere + events * volatile)
+        often = self._everywhere + self._events * volatile
+        once = volatile * self._everywhere * price // often
         return once * self._weight // max(1, self.volatile)
 
 
@@ -275,11 +314,7 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
 
 
 def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int = 0) -> _Choice:
-    """The fewest dirty slices that are hot, where these others are written, and the cost.
-
-    Those with little that is settled come first: a hot slice is written often, so it should be
-    small.
-    """
+    """The fewest dirty slices that are hot, where these others are written, and the cost."""
     capacity = group.capacity
     left = group.volatile + sum(item.volatile for item in front)
     for item in front:
@@ -287,10 +322,8 @@ def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int 
         cost += group.later(held, item.settled + held)
         left -= held
     room = 0 if taker is None else capacity - taker.count
-    fitting = [item for item in group.dirty if item.count <= capacity]
-    fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
     hot = []
-    for item in fitting:
+    for item in group.fitting:
         if left <= 0:
             break
         taken = min(room, item.settled) if item.volatile else 0
@@ -325,178 +358,170 @@ class _Layout:
         self._group = group
         self._moves = moves
         self._capacity = capacity = group.capacity
-        takers = [] if choice.taker is None else [choice.taker]
-        hot = sorted(choice.hot, key=_is_coming)
-        chosen = set(map(id, hot))
-        cold = [item for item in group.dirty if id(item) not in chosen]
+        self._takers = [] if choice.taker is None else [choice.taker]
+        self._hot = [*choice.front, *sorted(choice.hot, key=_is_coming)]
+        chosen = set(map(id, choice.hot))
+        self._cold = [item for item in group.dirty if id(item) not in chosen]
         # Slices over capacity only give: they come last, so that all others may receive.
-        cold.sort(key=lambda item: (item.count > capacity, -item.count, item.name))
-        self._bins = [*takers, *choice.front, *hot, *cold]
-        for item in self._bins:
+        self._cold.sort(key=lambda item: (item.count > capacity, -item.count, item.name))
+        #: The bin of each endpoint that was looked at; all others are outside.
+        self._home: dict[EndpointKey, _Bin] = {}
+        outside = list(group.diff.new)
+        volatile = list(group.new)
+        for place, item in enumerate(self._bins):
+            item.place = place
+            item.size = min(item.count, capacity)
             if item.is_clean:
                 item.before = group.diff.open(item.name)
-        self._hot = range(len(takers), len(self._bins) - len(cold))
-        self._cold = range(self._hot.stop, len(self._bins))
-        self._fixed = frozenset[EndpointKey]()
-        if moves is Moves.UNCHANGED:
-            self._fixed = self._fixed.union(*(item.changed for item in self._bins))
-        self._size = [min(item.count, capacity) for item in self._bins]
-        self._added: list[list[Endpoint]] = [[] for _ in self._bins]
-        self._gone: list[set[EndpointKey]] = [set() for _ in self._bins]
-        outside = list(group.diff.new)
-        for i, item in enumerate(self._bins):
+                item.moving = group.volatile_of(item.before)
             if item.count > capacity:
                 # Who changes stays, as far as there is room: of that, two copies would disagree.
                 order = sorted(item.before, key=lambda e: e.key not in item.changed)
                 outside += order[capacity:]
-                self._gone[i].update(map(_key_of, order[capacity:]))
-        if takers:
+                volatile += group.volatile_of(order[capacity:])
+                item.gone.update(map(_key_of, order[capacity:]))
+        self._outside = _Bin(place=len(self._bins), before=outside, moving=volatile)
+        if self._takers:
             self._take_in()
-        self._settle(self._gather(outside))
+        self._gather()
+        self._settle()
+
+    @property
+    def _bins(self) -> list[_Bin]:
+        return [*self._takers, *self._hot, *self._cold]
 
     # --- the steps
 
     def _take_in(self) -> None:
         """What has settled in hot slices goes to the one that is written to take it in."""
-        is_volatile = self._group.is_volatile
-        self._fill(range(1), (item for item in self._loose(self._hot) if not is_volatile(item[0])))
+        settled = (_without(item.before, set(map(_key_of, item.moving))) for item in self._hot)
+        self._fill(self._takers, chain.from_iterable(map(self._loose, self._hot, settled)))
 
-    def _gather(self, outside: list[Endpoint]) -> list[Endpoint]:
+    def _gather(self) -> None:
         """Volatile endpoints go to the hot slices, those that terminate first; the rest waits."""
         if not self._group.volatile and not any(item.volatile for item in self._bins):
-            return outside
-        is_volatile = self._group.is_volatile
-        loose = [(endpoint, _OUTSIDE) for endpoint in filter(is_volatile, outside)]
-        loose += self._loose(range(len(self._bins)), is_volatile)
-        loose.sort(key=_by_urgency)
-        placed = self._fill(self._hot, loose)
-        if not placed:
-            return outside
-        return [endpoint for endpoint in outside if endpoint.key not in placed]
+            return
+        loose = list(self._outside.moving)
+        for item in self._bins:
+            loose += self._loose(item, item.moving)
+        # No other order is known to be better than any.
+        loose.sort(key=_key_of)
+        loose.sort(key=uid_of)
+        loose.sort(key=is_terminating, reverse=True)
+        self._fill(self._hot, loose)
 
-    def _settle(self, outside: list[Endpoint]) -> None:
+    def _settle(self) -> None:
         """Settled endpoints go to the cold slices; what finds no room there goes anywhere."""
-        sizes = [self._size[i] for i in self._cold if self._size[i]]
+        departures = self._group.departures
+        outside = self._outside.kept
+        sizes = [item.size for item in self._cold if item.size]
         needed = -(-(sum(sizes) + len(outside)) // self._capacity)
         if needed < len(sizes) and self._moves is not Moves.NEVER:
             # They fit into fewer slices, so they are laid out anew.
-            loose = list(self._loose(self._cold))
-            loose += [(endpoint, _OUTSIDE) for endpoint in outside]
-            loose = self._sort_cold(self._by_exit(loose))
-            placed = self._fill(self._cold, loose)
-            outside = [endpoint for endpoint in outside if endpoint.key not in placed]
+            loose: list[Endpoint] = []
+            late: set[EndpointKey] = set()
+            for item in self._cold:
+                found = self._loose(item, item.kept)
+                loose += found
+                if _is_nursery(item):
+                    # What came last a moment ago will go last.
+                    late.update(map(_key_of, found))
+            loose = departures.sorted([*loose, *outside], frozenset(late))
+            self._sort_cold(loose)
+            self._fill(self._cold, loose)
+            outside = self._outside.kept
         elif outside:
-            order = self._group.departures.sorted(outside, ())
-            outside = [outside[i] for i in order]
+            outside = departures.sorted(outside)
         outside = self._pour(self._cold, outside, self._capacity)
         # Slices that are created for them alone share them evenly: a change then costs fewer
         # bytes, and all of them have room to grow.
-        others = range(self._cold.start)
-        created = [i for i in others if not self._bins[i].name and not self._size[i]]
+        others = [*self._takers, *self._hot]
+        created = [item for item in others if not item.name and not item.size]
         share = -(-len(outside) // max(1, len(created)))
         if share <= self._capacity:
             outside = self._pour(created, outside, share)
         outside = self._pour(others, outside, self._capacity)
         assert not outside
 
-    def _sort_cold(self, loose: Sequence[_Loose]) -> list[_Loose]:
+    def _sort_cold(self, loose: Sequence[Endpoint]) -> None:
         """Put cold slices in exit order, by the median of what is in them."""
-        ranks: dict[int, list[int]] = {i: [] for i in (*self._cold, _OUTSIDE)}
-        for rank, (_, i) in enumerate(loose):
-            ranks[i].append(rank)
+        ranks: dict[int, list[int]] = {item.place: [] for item in self._cold}
+        ranks[self._outside.place] = []
+        for rank, endpoint in enumerate(loose):
+            ranks[self._home.get(endpoint.key, self._outside).place].append(rank)
 
-        def place(i: int) -> tuple[bool, int, str]:
-            item = self._bins[i]
-            median = ranks[i][len(ranks[i]) // 2] if ranks[i] else len(loose)
+        def order(item: _Bin) -> tuple[bool, int, str]:
+            found = ranks[item.place]
+            median = found[len(found) // 2] if found else len(loose)
             return (item.count > self._capacity, median, item.name)
 
-        order = sorted(self._cold, key=place)
-        columns: tuple[list[Any], ...] = (self._bins, self._size, self._added, self._gone)
-        for column in columns:
-            column[self._cold.start :] = [column[i] for i in order]
-        now = dict(zip(order, self._cold, strict=True))
-        return [(endpoint, now.get(i, i)) for endpoint, i in loose]
+        self._cold.sort(key=order)
+        for place, item in enumerate(self._bins):
+            item.place = place
 
     # --- the tools
 
-    def _loose(self, bins: Iterable[int], only: _Test | None = None) -> Iterator[_Loose]:
-        """What may move out of these bins. Of a slice over capacity what stays is settled."""
-        if self._moves is Moves.NEVER:
-            return
-        for i in bins:
-            if self._bins[i].count > self._capacity:
-                continue
-            before: Iterable[Endpoint] = self._bins[i].before
-            if only is not None:
-                before = filter(only, before)
-            gone = self._gone[i]
-            for endpoint in before:
-                if endpoint.key not in gone and endpoint.key not in self._fixed:
-                    yield endpoint, i
+    def _loose(self, item: _Bin, endpoints: Sequence[Endpoint]) -> Sequence[Endpoint]:
+        """Those of a bin's endpoints that may move out of it.
 
-    def _by_exit(self, loose: Sequence[_Loose]) -> list[_Loose]:
-        # A slice that was a nursery a moment ago holds what came last, and will go last.
-        is_nursery = {i: _is_nursery(self._bins[i]) for i in self._cold}
-        late = [is_nursery.get(i, False) for _, i in loose]
-        order = self._group.departures.sorted([endpoint for endpoint, _ in loose], late)
-        return [loose[position] for position in order]
+        Of a slice over capacity what stays is settled.
+        """
+        if self._moves is Moves.NEVER or item.count > self._capacity:
+            return ()
+        if self._moves is Moves.UNCHANGED:
+            endpoints = _without(endpoints, item.changed)
+        home = self._home
+        for endpoint in endpoints:
+            home[endpoint.key] = item
+        return endpoints
 
-    def _fill(self, bins: Iterable[int], loose: Iterable[_Loose]) -> set[EndpointKey]:
-        """Fill bins in turn with the first that stand in later ones, and say who was moved.
+    def _fill(self, bins: Iterable[_Bin], loose: Iterable[Endpoint]) -> None:
+        """Fill bins in turn with the first that stand in later ones.
 
         Bins come in order, so who is not later than one is not later than the next: each is
         looked at once.
         """
-        size, capacity = self._size, self._capacity
+        capacity, outside = self._capacity, self._outside
+        home_of = self._home.get
         queue = iter(loose)
-        placed: set[EndpointKey] = set()
-        for i in bins:
-            while size[i] < capacity:
-                item = next(queue, None)
-                if item is None:
-                    return placed
-                endpoint, j = item
-                if j > i:
-                    if j != _OUTSIDE:
-                        self._gone[j].add(endpoint.key)
-                        size[j] -= 1
-                    self._added[i].append(endpoint)
-                    placed.add(endpoint.key)
-                    size[i] += 1
-        return placed
+        for item in bins:
+            if item.size >= capacity:
+                continue
+            place = item.place
+            for endpoint in queue:
+                home = home_of(endpoint.key, outside)
+                if home.place > place:
+                    home.gone.add(endpoint.key)
+                    home.size -= 1
+                    item.added.append(endpoint)
+                    item.size += 1
+                    if item.size == capacity:
+                        break
 
-    def _pour(self, bins: Iterable[int], outside: list[Endpoint], limit: int) -> list[Endpoint]:
+    def _pour(
+        self, bins: Iterable[_Bin], outside: Sequence[Endpoint], limit: int
+    ) -> Sequence[Endpoint]:
         """Fill bins in turn with what is in none, and return what found no room."""
         start = 0
-        for i in bins:
-            added = outside[start : start + max(0, limit - self._size[i])]
-            self._added[i] += added
-            self._size[i] += len(added)
+        for item in bins:
+            added = outside[start : start + max(0, limit - item.size)]
+            item.added += added
+            item.size += len(added)
             start += len(added)
         return outside[start:] if start else outside
 
     def placements(self) -> list[Placement]:
         """What each bin holds; what comes in stands behind what stays."""
-        result = []
-        for item, gone, added in zip(self._bins, self._gone, self._added, strict=True):
-            if added or (item.name and (gone or not item.is_clean)):
-                kept = item.before
-                if gone:
-                    kept = tuple(endpoint for endpoint in kept if endpoint.key not in gone)
-                result.append(Placement(item.name, kept, tuple(added)))
-        return result
-
-
-def _by_urgency(item: _Loose) -> tuple[bool, str, EndpointKey]:
-    """Those that terminate come first, and no other order is known to be better than any."""
-    endpoint, _ = item
-    return (not endpoint.conditions.terminating, uid_of(endpoint), endpoint.key)
+        return [
+            Placement(item.name, tuple(item.kept), tuple(item.added))
+            for item in self._bins
+            if item.added or (item.name and (item.gone or not item.is_clean))
+        ]
 
 
 def _is_coming(item: _Bin) -> bool:
     """Whether most of a bin's volatile endpoints are not ready yet, rather than going."""
-    going = sum(map(is_terminating, item.before))
-    return 2 * going < item.volatile
+    return 2 * sum(map(is_terminating, item.moving)) < item.volatile
 
 
 def _relapsed(item: _Bin) -> int:
@@ -505,7 +530,7 @@ def _relapsed(item: _Bin) -> int:
         endpoint.key in item.changed
         and not endpoint.conditions.ready
         and not endpoint.conditions.terminating
-        for endpoint in item.before
+        for endpoint in item.moving
     )
 
 
@@ -529,7 +554,7 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
     capacity = diff.max_endpoints_per_slice
     written = {item.name for item in placements}
     clean = [item for item in diff.clean if item.name not in written]
-    excess = len(clean) + sum(bool(item.endpoints) for item in placements) - bound
+    excess = len(clean) + sum(bool(item.kept or item.added) for item in placements) - bound
     if excess <= 0:
         return list(placements)
     clean.sort(key=lambda item: (item.count, item.name))

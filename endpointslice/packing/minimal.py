@@ -59,9 +59,8 @@ class MinimalWrites:
             rest.extend(item.endpoints[capacity:])
         rest.extend(diff.new)
         if self.exit_order is not None:
-            seen = [endpoint for item in order for endpoint in item.endpoints]
-            departures = Departures(self.exit_order, [*seen, *diff.new])
-            rest = [rest[i] for i in departures.sorted(rest, ())]
+            seen = [*(item.endpoints for item in order), diff.new]
+            rest = Departures(self.exit_order, seen).sorted(rest)
         placements, taken = _fill(survivors, rest, capacity)
         placements += [Placement(item.name) for item in order[len(survivors) :]]
         return Packing((*placements, *place_rest(diff, rest[taken:])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from itertools import filterfalse
+from itertools import chain, filterfalse
 from operator import itemgetter
 
 import attrs
@@ -135,10 +135,10 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
     if has_moves:
         # To the group, what adopted slices bring is new as well.
         sources = (diff.new, *(item.endpoints for item in diff.dirty if item.adopted))
-        new.update(endpoint.key for endpoints in sources for endpoint in endpoints)
+        new.update(map(_key_of, chain.from_iterable(sources)))
     for placement in placements:
         name = placement.name
-        is_added = not has_moves or any(item.key in new for item in placement.added)
+        is_added = not has_moves or not new.isdisjoint(map(_key_of, placement.added))
         if not name:
             reasons = {Reason.ENDPOINTS_ADDED} if is_added else set()
             draft.creates.append(_Write(diff, None, placement, reasons))
@@ -259,6 +259,8 @@ def _receivers(
     One that it holds for another group afterwards, with other ports, is lost to its group.
     """
     assert write.stored is not None
+    if write.home is write.diff and len(write.placement.kept) == len(write.stored.endpoints):
+        return ()  # It keeps whatever it holds.
     coming = list(filter(arrived.__contains__, write.stored.keys))
     if not coming:
         return ()
