@@ -51,7 +51,9 @@ def positions(
     late: Sequence[bool] = (),
 ) -> list[int]:
     departures = Departures(order, [endpoints if seen is None else seen])
-    keys = frozenset(endpoint.key for endpoint, is_late in zip(endpoints, late, strict=False) if is_late)
+    keys = frozenset(
+        endpoint.key for endpoint, is_late in zip(endpoints, late, strict=False) if is_late
+    )
     at = {endpoint.key: i for i, endpoint in enumerate(endpoints)}
     return [at[endpoint.key] for endpoint in departures.sorted(endpoints, keys)]
 
