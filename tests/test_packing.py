@@ -26,6 +26,7 @@ from endpointslice import (
     Repack,
     SingleObject,
     apply_plan,
+    check_plan,
     minimum_writes,
     packing,
     reconcile,
@@ -269,7 +270,7 @@ def test_no_strategy_looks_into_a_clean_slice_that_it_does_not_write(
     ),
     capacity=st.integers(1, 9),
 )
-def test_nor_does_it_over_any_history_of_its_own(
+def test_nor_does_it_over_any_history_of_its_own_and_all_plans_are_sound(
     strategy: PackingStrategy, steps: list[dict[int, int]], capacity: int
 ) -> None:
     contents: dict[int, int] = {}
@@ -285,6 +286,10 @@ def test_nor_does_it_over_any_history_of_its_own(
             strategy=strategy,
             max_endpoints_per_slice=capacity,
         )
+        if not isinstance(strategy, SingleObject):  # it does not keep to the capacity
+            assert not check_plan(
+                plan, desired=desired, current=current, max_endpoints_per_slice=capacity
+            )
         current = apply_plan(current, plan)
 
 
