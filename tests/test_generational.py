@@ -904,3 +904,16 @@ def test_unknown_orders_and_moves_are_named_with_the_known_ones() -> None:
         Generational(exit_order="age")
     with pytest.raises(ModelError, match="any, unchanged, never"):
         Generational(moves="sometimes")
+
+
+def test_no_slice_more_is_written_where_what_changes_must_stay() -> None:
+    current = (
+        stored("web-a", *(pod(i) for i in range(4))),
+        stored("web-b", *(pod(i) for i in range(4, 8))),
+        stored("web-h", pod(8, "t")),
+    )
+    desired = [pod(i, "n" if i in {0, 4} else "r") for i in range(8)] + [pod(8, "t")]
+    groups = [EndpointGroup(key=KEY, endpoints=tuple(desired))]
+    state = diff_state(groups, current, template=TEMPLATE, max_endpoints_per_slice=4)
+    packing = Generational(moves=Moves.UNCHANGED).pack(state.groups[0])
+    assert [item.name for item in packing.placements] == ["web-a", "web-b"]

@@ -287,7 +287,8 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     slices -= len(opened)
     hot = [item for item in hot if item.name not in opened]
     choices = [_choice(group, front, None)]
-    if not group.volatile or moves is Moves.NEVER:
+    if not group.volatile or moves is not Moves.ANY:
+        # Where what changes now must stay, one slice more could turn out to receive nothing.
         return choices[0]
     target = _emptiest(hot, 1, capacity)
     if target is not None:
