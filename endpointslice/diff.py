@@ -345,6 +345,11 @@ class Diff:
         """Return a slice as it stands. For whoever carries a packing out, not for strategies."""
         return self._stored[name]
 
+    @property
+    def slices(self) -> Collection[EndpointSlice]:
+        """All slices as they stand. For whoever carries a packing out, not for strategies."""
+        return self._stored.values()
+
 
 @final
 @attrs.frozen
@@ -797,7 +802,7 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
     result = []
     for diff in diffs.values():
         dirty = [item for item in diff.dirty if item.name not in given]
-        stays = dict(diff._stored)
+        stays = {name: stored for name, stored in diff._stored.items() if name not in given}
         for item, stored in adopted.get(diff.key, ()):
             dirty.append(item)
             stays[stored.name] = stored
