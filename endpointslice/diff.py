@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, compress, count, repeat
-from operator import attrgetter, is_not, not_
-from typing import Any, Final, final, overload
+from operator import is_not, not_
+from typing import Any, final, overload
 
 import attrs
 
@@ -125,9 +125,6 @@ class CleanSlice:
     volatile: int = 0
 
 
-_name_of: Final[Callable[[CleanSlice], str]] = attrgetter("name")
-
-
 class SliceIndex:
     """Summaries of slices, to be found by name, by how full a slice is, and by what is volatile.
 
@@ -140,7 +137,8 @@ class SliceIndex:
     def __init__(self, slices: Iterable[EndpointSlice] = ()) -> None:
         self._summaries: dict[str, CleanSlice] = {}
         self._hot: dict[str, CleanSlice] = {}
-        self._by_count: dict[int, list[CleanSlice]] = {}
+        #: The names of the slices of each count, in order.
+        self._by_count: dict[int, list[str]] = {}
         self.volatile = 0
         for stored in slices:
             self.add(stored)
@@ -152,7 +150,7 @@ class SliceIndex:
         """Add a slice. Complexity: O(log s) for s slices, and a move of O(s) bytes."""
         item = CleanSlice(stored.name, len(stored.endpoints), stored.volatile_count)
         self._summaries[item.name] = item
-        insort(self._by_count.setdefault(item.count, []), item, key=_name_of)
+        insort(self._by_count.setdefault(item.count, []), item.name)
         if item.volatile:
             self._hot[item.name] = item
             self.volatile += item.volatile
@@ -161,7 +159,7 @@ class SliceIndex:
         """Remove a slice. Complexity: as `add`."""
         item = self._summaries.pop(name)
         bucket = self._by_count[item.count]
-        del bucket[bisect_left(bucket, name, key=_name_of)]
+        del bucket[bisect_left(bucket, name)]
         if not bucket:
             del self._by_count[item.count]
         if item.volatile:
@@ -169,30 +167,39 @@ class SliceIndex:
             self.volatile -= item.volatile
 
     def update(self, stored: EndpointSlice) -> None:
-        """Take note of what a slice has become. Complexity: O(1) if its summary is the same."""
-        item = self._summaries[stored.name]
-        if item.count != len(stored.endpoints) or item.volatile != stored.volatile_count:
-            self.remove(item.name)
+        """Take note of what a slice has become. Complexity: O(1) if its count is the same."""
+        name = stored.name
+        item = self._summaries[name]
+        count, volatile = len(stored.endpoints), stored.volatile_count
+        if item.count != count:
+            self.remove(name)
             self.add(stored)
+        elif item.volatile != volatile:
+            self.volatile += volatile - item.volatile
+            self._summaries[name] = item = CleanSlice(name, count, volatile)
+            if volatile:
+                self._hot[name] = item
+            else:
+                del self._hot[name]
 
     def by_name(self) -> list[CleanSlice]:
         """All of them. Complexity: O(s log s)."""
-        return sorted(self._summaries.values(), key=_name_of)
+        return list(map(self._summaries.__getitem__, sorted(self._summaries)))
 
     def hot(self) -> list[CleanSlice]:
         """Those with volatile endpoints, by name. Complexity: O(h log h) for h of them."""
-        return sorted(self._hot.values(), key=_name_of)
+        return list(map(self._hot.__getitem__, sorted(self._hot)))
 
     def by_count(self) -> Iterator[CleanSlice]:
         """All by count, those of one count by name. Complexity: O(1) for the first."""
         for number in sorted(self._by_count):
-            yield from self._by_count[number]
+            yield from map(self._summaries.__getitem__, self._by_count[number])
 
     def by_room(self, most: int) -> Iterator[CleanSlice]:
         """Those of at most so many endpoints by falling count, then name. Complexity: as above."""
         for number in sorted(self._by_count, reverse=True):
             if number <= most:
-                yield from self._by_count[number]
+                yield from map(self._summaries.__getitem__, self._by_count[number])
 
 
 @final
@@ -370,7 +377,7 @@ class StateDiff:
 # --- ownership and metadata -------------------------------------------------------------------
 
 
-def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
+def is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
     """Slices of another namespace, Service or manager do not exist for us, nor do dying ones.
 
     Source: k8s.io/kubernetes endpointslice_controller.go, dropEndpointSlicesPendingDeletion.
@@ -385,7 +392,7 @@ def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
     )
 
 
-def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
+def is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     """It has owners of our owners' kind, and none of them is ours."""
     if meta.owner_references == template.owner_references:
         return False
@@ -399,7 +406,7 @@ def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     return False
 
 
-def _metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
+def metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
     """What of a slice's metadata makes it be written."""
     reasons = []
     if meta.labels != template.labels:
@@ -426,7 +433,7 @@ def _metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
 _NONE = repeat(None)
 
 
-def _index(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
+def index_endpoints(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
     """Endpoints by key.
 
     Raises:
@@ -440,7 +447,7 @@ def _index(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
     return found
 
 
-def _is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -> bool:
+def is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -> bool:
     """Whether a slice holds what is wanted. In C throughout: this runs for every endpoint."""
     if not stored or found[0] is stored[0]:
         # Shared objects: a comparison of pointers, which reads no endpoint.
@@ -481,8 +488,8 @@ class _Touched:
     def freeze(self, doubled: Collection[EndpointKey], capacity: int) -> DirtySlice:
         """Decide what stays. `doubled` is all that is wanted if anything stands twice, or empty."""
         # Only what is not the very same object is looked at.
-        differing = compress(count(), map(is_not, self.found, self.stored.endpoints))
-        wanted = {i: self.found[i] for i in differing}
+        other = compress(count(), map(is_not, self.found, self.stored.endpoints))
+        wanted = {i: self.found[i] for i in other if self.found[i] != self.stored.endpoints[i]}
         if doubled:
             twice = set(map(doubled.__contains__, self.missed()))
             if True in twice:
@@ -507,7 +514,8 @@ def dirty_slice(
 
     Args:
         stored: The slice.
-        wanted: What is wanted where it holds something else; None for what is not wanted there.
+        wanted: What is wanted where it holds something else, by position; None for what is not
+            wanted there.
         reasons: Why it must be written, as far as it is not for its endpoints.
         capacity: In endpoints.
         removed: The reason for what is not wanted there.
@@ -524,7 +532,7 @@ def dirty_slice(
         if want is None:
             kept[i] = None
             gone += 1
-        elif want != was:
+        else:
             kept[i] = _updated(want, was)
             changed.append(want.key)
             hints_only = hints_only and _differs_in_hints_only(want, was)
@@ -573,11 +581,11 @@ def diff_group(
     """
     capacity = max_endpoints_per_slice
     slices = sorted(current, key=lambda stored: stored.metadata.name)
-    left = _index(desired)
+    left = index_endpoints(desired)
     clean, touched = _compare(slices, left, template, capacity)
     doubled: Mapping[EndpointKey, Endpoint] = {}
     if touched and _has_duplicates(clean, touched):
-        doubled = wanted = _index(desired)
+        doubled = wanted = index_endpoints(desired)
         clean, touched = _resolve_duplicates(slices, wanted, template, capacity)
     needs_placeholder = False
     if not desired:
@@ -615,8 +623,8 @@ def _compare(
     touched: list[_Touched] = []
     for stored in slices:
         found = tuple(map(pop, stored.keys, _NONE))
-        reasons = _metadata_reasons(stored.metadata, template.metadata)
-        if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
+        reasons = metadata_reasons(stored.metadata, template.metadata)
+        if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
             touched.append(_Touched(stored, found, reasons))
@@ -637,7 +645,7 @@ def _resolve_duplicates(
     homes: dict[EndpointKey, dict[int, bool]] = {}  # where it is, and whether as wanted
     is_dirty = []
     for i, stored in enumerate(slices):
-        dirty = bool(_metadata_reasons(stored.metadata, template.metadata))
+        dirty = bool(metadata_reasons(stored.metadata, template.metadata))
         dirty = dirty or len(set(stored.keys)) < len(stored.keys)
         for endpoint in stored.endpoints:
             want = wanted.get(endpoint.key)
@@ -674,8 +682,8 @@ def _resolve_duplicates(
             placed.add(key)
             matches.append(wanted.get(key) if stays else None)
         found = tuple(matches)
-        reasons = _metadata_reasons(stored.metadata, template.metadata)
-        if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
+        reasons = metadata_reasons(stored.metadata, template.metadata)
+        if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
             touched.append(_Touched(stored, found, reasons))
@@ -720,14 +728,14 @@ def diff_state(
     by_ports: dict[tuple[object, object], GroupKey] = {}
     names: set[str] = set()
     for stored in current:
-        if not _is_visible(stored.metadata, template.metadata):
+        if not is_visible(stored.metadata, template.metadata):
             continue
         if not stored.name:
             raise ModelError("current", "must hold slices that have a name", stored)
         if stored.name in names:
             raise ModelError("current", "must not hold two slices of one name", stored.name)
         names.add(stored.name)
-        if _is_stale(stored.metadata, template.metadata):
+        if is_stale(stored.metadata, template.metadata):
             stale.append(stored)
             continue
         # Slices come with few spellings of their ports: put each in order only once.
@@ -747,23 +755,32 @@ def diff_state(
         )
         for key in sorted({**wanted, **slices}, key=lambda key: key.sort_key)
     }
-    return StateDiff(
-        tuple(_share_spare(_adopt(diffs))),
-        tuple(sorted(stale, key=lambda stored: stored.name)),
-        template,
-    )
+    return join_groups(diffs.values(), stale, template)
 
 
-def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
+def join_groups(
+    diffs: Collection[Diff], stale: Collection[EndpointSlice], template: SliceTemplate
+) -> StateDiff:
+    """Make the state of its groups, in canonical order: those in need get what others can spare.
+
+    Complexity: O(g) for g groups, and O(n) for n endpoints where one is gone and another new.
+    """
+    if len(diffs) > 1:
+        diffs = _share_spare(_adopt(diffs))
+    in_order = sorted(stale, key=lambda stored: stored.name) if stale else ()
+    return StateDiff(tuple(diffs), tuple(in_order), template)
+
+
+def _adopt(diffs: Collection[Diff]) -> Collection[Diff]:
     """Give slices of groups that are gone to the groups that want their endpoints now.
 
     So a Service whose targetPort changes has each slice updated in place, and no endpoint is
     out of all slices at any time.
     """
-    gone = [diff for diff in diffs.values() if not diff.desired_count and diff.dirty]
-    heirs = [diff for diff in diffs.values() if diff.new]
+    gone = [diff for diff in diffs if not diff.desired_count and diff.dirty]
+    heirs = [diff for diff in diffs if diff.new]
     if not gone or not heirs:
-        return list(diffs.values())
+        return diffs
     left = {diff.key: {endpoint.key: endpoint for endpoint in diff.new} for diff in heirs}
     adopted: dict[GroupKey, list[tuple[DirtySlice, EndpointSlice]]] = {}
     given: set[str] = set()
@@ -800,7 +817,7 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
             adopted.setdefault(heir.key, []).append((heir_slice, stored))
             given.add(item.name)
     result = []
-    for diff in diffs.values():
+    for diff in diffs:
         dirty = [item for item in diff.dirty if item.name not in given]
         stays = {name: stored for name, stored in diff._stored.items() if name not in given}
         for item, stored in adopted.get(diff.key, ()):
@@ -812,16 +829,18 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
     return result
 
 
-def _share_spare(diffs: Sequence[Diff]) -> Iterable[Diff]:
+def _share_spare(diffs: Collection[Diff]) -> list[Diff]:
     """Tell groups that need more slices how many the others can spare, first come first served."""
     spare = dict.fromkeys(AddressType, 0)
     for diff in diffs:
         spare[diff.key.address_type] += max(0, len(diff.dirty) - diff.slices_needed)
+    result = []
     for diff in diffs:
         kind = diff.key.address_type
         gets = min(spare[kind], max(0, diff.slices_needed - len(diff.dirty)))
         spare[kind] -= gets
-        yield attrs.evolve(diff, recyclable=gets) if gets else diff
+        result.append(attrs.evolve(diff, recyclable=gets) if gets else diff)
+    return result
 
 
 def _metadata_reasons_of(item: DirtySlice) -> list[Reason]:
