@@ -72,10 +72,8 @@ class _Held:
     wanted: dict[int, Endpoint | None] = attrs.Factory(dict)
     dirty: DirtySlice | None = None
 
-    def position(self, key: EndpointKey) -> int:
-        return self.stored.keys.index(key)
-
     def content(self, i: int) -> Endpoint | None:
+        """What is wanted in a position."""
         return self.wanted.get(i, self.stored.endpoints[i])
 
     def want(self, i: int, endpoint: Endpoint | None) -> None:
@@ -146,7 +144,7 @@ class _Group:
     def wanted(self, key: EndpointKey) -> Endpoint | None:
         """The endpoint of that identity as it is desired. Complexity: O(c), c the capacity."""
         held = self._home.get(key)
-        return self.new.get(key) if held is None else held.content(held.position(key))
+        return self.new.get(key) if held is None else held.content(held.stored.keys.index(key))
 
     def want(self, key: EndpointKey, endpoint: Endpoint | None) -> Endpoint | None:
         """Desire an endpoint, or none of that identity; return what was desired before.
@@ -155,7 +153,7 @@ class _Group:
         """
         held = self._home.get(key)
         if held is not None:
-            i = held.position(key)
+            i = held.stored.keys.index(key)
             before = held.content(i)
             held.want(i, endpoint)
             self._refresh(held)
@@ -259,7 +257,7 @@ class _Group:
                 if others:
                     self._copies[key] = others
                 self._home[key] = heir
-                heir.want(heir.position(key), endpoint)
+                heir.want(heir.stored.keys.index(key), endpoint)
                 self._refresh(heir)
             elif endpoint is not None:
                 self.new[key] = endpoint
@@ -295,7 +293,7 @@ class _Group:
         if (
             (endpoints is not kept and endpoints[: len(kept)] != kept)
             or (held.wanted and held.dirty is None)
-            or not all(endpoint.key in self.new for endpoint in added)
+            or (added and not all(endpoint.key in self.new for endpoint in added))
             or after.ports is not before.ports
         ):
             return False
@@ -622,12 +620,13 @@ class IncrementalReconciler:
         Complexity: O(e + w c) for e endpoints that change and w slices of capacity c that are
             dirty or written, in what is done outside of the strategy.
         """
-        coming = [(key, index_endpoints(all_)) for key, all_ in _by_group(upserted, "upserted")]
-        going = (
-            [(key, tuple(keys)) for key, keys in removed.items()]
-            if isinstance(removed, Mapping)
-            else [(key, tuple(map(_key_of, all_))) for key, all_ in _by_group(removed, "removed")]
-        )
+        coming = [(key, index_endpoints(found)) for key, found in _by_group(upserted, "upserted")]
+        if isinstance(removed, Mapping):
+            going = [(key, tuple(keys)) for key, keys in removed.items()]
+        else:
+            going = [
+                (key, tuple(map(_key_of, found))) for key, found in _by_group(removed, "removed")
+            ]
         change = _Change()
         try:
             for group_key, keys in going:
@@ -735,7 +734,7 @@ class IncrementalReconciler:
     def _plan(self) -> Plan:
         template = self._template
         idle = [group for group in self._in_order if group.is_idle]
-        diffs = [group.diff(template) for group in self._in_order if not group.is_idle]
+        diffs = [group.diff(template) for group in self._in_order if group not in idle]
         state = join_groups(diffs, self._stale.values(), template)
         picture = self._shelf.picture()
         plan = build_plan(

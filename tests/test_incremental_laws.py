@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import attrs
 import pytest
@@ -53,7 +54,7 @@ from tests.test_reconcile_laws import _NAMES, STRATEGIES
 _KEYS = tuple(group_key(*ports, kind=kind) for kind in (IPV4, IPV6) for ports in PORT_SETS[:3])
 _UNIVERSE = 14
 _ALL = [*STRATEGIES, SingleObject()]
-_EXTRAS = ({}, {"deprecatedTopology": {"rack": "r1"}})
+_EXTRAS: tuple[dict[str, Any], ...] = ({}, {"deprecatedTopology": {"rack": "r1"}})
 
 Desired = dict[GroupKey, dict[EndpointKey, Endpoint]]
 
@@ -75,9 +76,7 @@ class History:
         self.server: dict[str, EndpointSlice] = {}
         for _ in range(random.randrange(4)):
             self.add_slice()
-        self.believed = {
-            name: item for name, item in self.server.items() if self.is_visible(item)
-        }
+        self.believed = {name: item for name, item in self.server.items() if self.is_visible(item)}
         self.desired: Desired = {}
         for name in sorted(self.believed):
             item = self.believed[name]
@@ -120,7 +119,7 @@ class History:
         members = [self.member(key) for _ in range(random.randrange(5))]
         if random.random() < 0.7:
             members = list({member.key: member for member in members}.values())
-        changes = {}
+        changes: dict[str, Any] = {}
         if random.random() < 0.1:
             changes["owner_references"] = (OLD_OWNER,)
         if random.random() < 0.05:
@@ -294,10 +293,11 @@ class History:
         self.inc.configure(strategy=_Broken())
         one = EndpointGroup(key=key, endpoints=(members[0],))
         other = {key: [member.key for member in members[1:]] for key in _KEYS}
-        for call in (
+        calls: tuple[Callable[[], Plan], ...] = (
             lambda: self.inc.apply(upserted=[one], removed=other),
             lambda: self.inc.replace([one]),
-        ):
+        )
+        for call in calls:
             with pytest.raises(ZeroDivisionError):
                 call()
         self.inc.configure(strategy=self.strategy)
@@ -336,12 +336,10 @@ class History:
 
     def check(self) -> None:
         assert self.inc.slices == tuple(self.believed[name] for name in sorted(self.believed))
-        assert {
-            group.key: frozenset(group.endpoints) for group in self.inc.desired
-        } == _flat(self.desired)
-        assert all(
-            len(set(group.endpoints)) == len(group.endpoints) for group in self.inc.desired
+        assert {group.key: frozenset(group.endpoints) for group in self.inc.desired} == _flat(
+            self.desired
         )
+        assert all(len(set(group.endpoints)) == len(group.endpoints) for group in self.inc.desired)
 
 
 @attrs.frozen
@@ -356,9 +354,7 @@ class _Broken:
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), steps=st.integers(50, 70))
 @example(seed=0, steps=300)
-def test_the_plan_is_that_of_reconcile(
-    strategy: PackingStrategy, seed: int, steps: int
-) -> None:
+def test_the_plan_is_that_of_reconcile(strategy: PackingStrategy, seed: int, steps: int) -> None:
     history = History(Random(seed), strategy)
     for _ in range(steps):
         history.step()
