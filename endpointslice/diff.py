@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain, compress, count, repeat
-from operator import is_not, not_
+from itertools import chain, compress, repeat
+from operator import is_not
 from typing import final
 
 import attrs
@@ -271,6 +271,8 @@ def _is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -
     if not stored or found[0] is stored[0]:
         # Shared objects: a comparison of pointers, which reads no endpoint.
         return found == stored
+    if found[0] is None or found[0]._state != stored[0]._state:
+        return False
     return all(found) and list(map(_state_of, found)) == list(map(_state_of, stored))  # type: ignore[arg-type]
 
 
@@ -279,7 +281,7 @@ def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched])
 
     Only what was missed is hashed, unless that is the greater part.
     """
-    missed = list(chain.from_iterable(item.missed() for item in touched))
+    missed = list(chain.from_iterable(item.missed for item in touched))
     if not missed:
         return False
     matched = chain(
@@ -303,30 +305,42 @@ class _Touched:
     stored: EndpointSlice
     found: tuple[Endpoint | None, ...]
     reasons: list[Reason]
+    #: Where it holds another object than is wanted, or one that is not: no other is looked at.
+    odd: Sequence[int] = attrs.field(init=False)
+    #: Keys of what is not wanted in it.
+    missed: Sequence[EndpointKey] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        found, keys = self.found, self.stored.keys
+        if any(found):
+            is_odd = map(is_not, found, self.stored.endpoints)
+            self.odd = list(compress(range(len(found)), is_odd))
+            self.missed = [keys[i] for i in self.odd if found[i] is None]
+        else:
+            self.odd, self.missed = (), keys
 
     def freeze(self, doubled: Mapping[EndpointKey, Endpoint], capacity: int) -> DirtySlice:
         """Decide what stays. `doubled` is all that is wanted if anything stands twice, or empty."""
         reasons = self.reasons
         stored = self.stored.endpoints
-        kept: list[Endpoint | None] = list(self.found)
+        kept = list(self.found)
         changed: list[EndpointKey] = []
         hints_only = True
-        # Only what is not the very same object is looked at.
-        for i in compress(count(), map(is_not, self.found, stored)):
+        for i in self.odd:
             found, was = kept[i], stored[i]
             if found is None:
                 continue
             if found._state == was._state:
                 kept[i] = was
                 continue
-            kept[i] = _updated(found, was)
+            kept[i] = _updated(found, was) if was.extra else found
             changed.append(found.key)
             hints_only = hints_only and _differs_in_hints_only(found, was)
         endpoints = tuple(filter(None, kept))
         if changed:
             reasons.append(Reason.HINTS_CHANGED if hints_only else Reason.ENDPOINTS_CHANGED)
-        if len(endpoints) < len(kept):
-            twice = set(map(doubled.__contains__, self.missed()))
+        if self.missed:
+            twice = set(map(doubled.__contains__, self.missed)) if doubled else {False}
             if True in twice:
                 reasons.append(Reason.DUPLICATES_REMOVED)
             if False in twice:
@@ -338,12 +352,8 @@ class _Touched:
             endpoints,
             frozenset(changed),
             sorted_reasons(reasons),
-            len(kept) - len(endpoints),
+            len(self.missed),
         )
-
-    def missed(self) -> Iterable[EndpointKey]:
-        """Keys in the slice that are not wanted there."""
-        return compress(self.stored.keys, map(not_, self.found))
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
