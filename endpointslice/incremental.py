@@ -381,7 +381,12 @@ class _Group:
 def _changed_part(
     before: tuple[Endpoint, ...], after: tuple[Endpoint, ...]
 ) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-    """Cut off what both begin with and what both end with: pointers alone are compared."""
+    """Cut off what both begin with and what both end with: pointers alone are compared.
+
+    Tuples of the same objects are found equal without a look at any of these.
+    """
+    if before == after:
+        return (), ()
     shorter = min(len(before), len(after))
     begin = next(compress(count(), map(is_not, before, after)), shorter)
     backwards = map(is_not, reversed(before), reversed(after))
