@@ -296,25 +296,24 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         return choices[0]
     opened = {item.name for item in front if item.is_clean}
     slices -= len(opened)
-    clean = [item for item in diff.clean if item.name not in opened]
-    hot = [item for item in clean if item.volatile]
-    target = _emptiest(hot, 1, capacity)
+    roomy = [item for item in diff.clean if item.count < capacity and item.name not in opened]
+    hot = [item for item in roomy if item.volatile]
+    target = min(hot or roomy, key=_sparsest, default=None)
     if target is not None:
-        # It is hot already, so that what it costs later is no news.
+        # What a slice costs later that is hot already is no news.
         spared = group.later(target.volatile, target.count)
         choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
-    else:
-        target = _emptiest(clean, 1, capacity)
-        if target is not None:
-            choices.append(_choice(group, [*front, _opened(target)], None, _WRITE))
     if slices < bound:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
     if settled * _SETTLED_SHARE >= capacity:
-        cold = [item for item in clean if not item.volatile]
+        cold = [item for item in roomy if not item.volatile]
         target = best_fit(cold, settled, capacity)
         if target is None:
-            target = _emptiest(cold, -(-capacity // _SETTLED_SHARE), capacity)
+            fitting = (
+                item for item in cold if (capacity - item.count) * _SETTLED_SHARE >= capacity
+            )
+            target = min(fitting, key=_sparsest, default=None)
         if target is not None:
             choices.append(_choice(group, front, _opened(target), _WRITE))
         elif slices < bound:
@@ -375,13 +374,8 @@ def _opened(item: CleanSlice) -> _Bin:
     return _Bin(item.name, item.count, item.volatile, is_clean=True)
 
 
-def _emptiest(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSlice | None:
-    """The slice that costs the fewest bytes to write, with room for so many more."""
-    fitting = (item for item in clean if item.count + count <= capacity)
-    return min(fitting, key=_sparsest, default=None)
-
-
 def _sparsest(item: CleanSlice) -> tuple[int, str]:
+    """What costs the fewest bytes to write comes first."""
     return (item.count, item.name)
 
 
