@@ -84,6 +84,7 @@ def test_a_stateful_set_goes_from_its_highest_ordinal_downwards() -> None:
         pytest.param("web-x", id="no digits"),
         pytest.param("web-", id="no ordinal"),
         pytest.param("web-\N{ARABIC-INDIC DIGIT FOUR}", id="digits that Kubernetes does not use"),
+        pytest.param("web-" + 5_000 * "1", id="more digits than Python makes a number of"),
     ],
 )
 def test_one_name_that_is_no_ordinal_means_that_it_is_no_stateful_set(other: str) -> None:

@@ -274,6 +274,34 @@ def test_a_sparse_slice_may_be_folded_into_room_in_two() -> None:
     }
 
 
+@given(
+    capacity=st.integers(1, 8),
+    sizes=st.lists(st.integers(0, 8), min_size=2, max_size=14),
+    min_fill=st.sampled_from((0.3, 0.75, 1.0)),
+)
+def test_what_is_folded_leaves_no_clean_slice_that_is_written_as_it_is(
+    capacity: int, sizes: list[int], min_fill: float
+) -> None:
+    current = [
+        stored(f"web-{i:02}", *pods(10 * i, 10 * i + min(size, capacity)))
+        for i, size in enumerate(sizes)
+    ]
+    desired = [pod(999), *(e for item in current for e in item.endpoints)]
+    groups = [EndpointGroup(key=KEY, endpoints=tuple(desired))]
+    state = diff_state(groups, current, template=TEMPLATE, max_endpoints_per_slice=capacity)
+    (diff,) = state.groups
+    clean = {item.name for item in diff.clean}
+    placements = Generational(min_fill=min_fill).pack(diff).placements
+    assert all(
+        item.added or item.kept != diff.open(item.name) or not item.endpoints
+        for item in placements
+        if item.name in clean
+    )
+    left = len(clean.difference(item.name for item in placements))
+    held = left + sum(bool(item.endpoints) for item in placements)
+    assert held <= ceil(len(desired) / (Fraction(str(min_fill)) * capacity)) + 2
+
+
 def test_nothing_is_folded_where_nothing_may_move() -> None:
     sparse = [stored(f"web-{i}", pod(i)) for i in range(8)]
     strategy = Generational(min_fill=1.0, moves=Moves.NEVER)

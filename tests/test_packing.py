@@ -19,6 +19,7 @@ from endpointslice import (
     MinimalWrites,
     ModelError,
     Moves,
+    ObjectReference,
     Packing,
     PackingStrategy,
     Placement,
@@ -346,6 +347,13 @@ def test_kubernetes_scatters_new_endpoints_in_an_order_that_is_always_the_same()
     (first, *_) = seats(KubernetesPacking(), diff).values()
     assert first == [20, 16, 12, 19, 8, 18, 5, 3, 13, 17]
     assert first != sorted(first)
+
+
+def test_kubernetes_scatters_endpoints_whose_names_are_no_unicode() -> None:
+    odd = endpoint(1, target_ref=ObjectReference("Pod", "shop", "web-\ud800"))
+    diff = diff_of(EndpointGroup(key=group().key, endpoints=(odd, *endpoints(2))))
+    (created,) = KubernetesPacking().pack(diff).placements
+    assert set(created.added) == {odd, *endpoints(2)}
 
 
 # --- MinimalWrites ----------------------------------------------------------------------------

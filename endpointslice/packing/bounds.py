@@ -24,8 +24,8 @@ def minimum_writes(state: StateDiff) -> int:
 
     Complexity: O(s) for s dirty slices.
     """
-    dirty = sum(len(diff.dirty) for diff in state.groups)
-    created = sum(
-        max(0, diff.slices_needed - len(diff.dirty)) - diff.recyclable for diff in state.groups
-    )
-    return len(state.stale) + dirty + created
+    writes = len(state.stale)
+    for diff in state.groups:
+        dirty = len(diff.dirty)
+        writes += dirty + max(0, diff.slices_needed - dirty) - diff.recyclable
+    return writes

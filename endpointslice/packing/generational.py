@@ -300,15 +300,12 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     def left(items: Iterable[CleanSlice]) -> Iterator[CleanSlice]:
         return (item for item in items if item.name not in opened)
 
-    target = _with_room(left(diff.clean.sparsest(hot=True)), 1, capacity)
+    hot = _with_room(left(diff.clean.sparsest(hot=True)), 1, capacity)
+    target = hot or _with_room(left(diff.clean.sparsest()), 1, capacity)
     if target is not None:
-        # It is hot already, so that what it costs later is no news.
+        # What a slice costs later that is hot already is no news.
         spared = group.later(target.volatile, target.count)
         choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
-    else:
-        target = _with_room(left(diff.clean.sparsest()), 1, capacity)
-        if target is not None:
-            choices.append(_choice(group, [*front, _opened(target)], None, _WRITE))
     if slices < bound:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
@@ -432,7 +429,7 @@ class _Layout:
 
     def _gather(self) -> None:
         """Volatile endpoints go to the hot slices, those that terminate first; the rest waits."""
-        if not self._group.volatile and not any(item.volatile for item in self._bins):
+        if all(item.size >= self._capacity for item in self._hot):
             return
         loose = list(self._outside.moving)
         for item in self._bins:

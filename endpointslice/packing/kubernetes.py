@@ -97,8 +97,10 @@ def _scattered(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     A checksum alone would not do: it is linear, so that keys that count up have checksums that
     follow a pattern, and neighbours still share slices more often than by chance.
     """
-    checksums = map(crc32, map(str.encode, map(_key_of, endpoints)))
-    hashes = [checksum * _GOLDEN_RATIO & 0xFFFFFFFF for checksum in checksums]
+    # One step at a time: where endpoints lie scattered, reads that wait for nothing overlap. And
+    # numbers of 32 bits are compared faster as floats, which hold them exactly.
+    keys = [endpoint.key.encode("utf-8", "surrogatepass") for endpoint in endpoints]
+    hashes = [float(checksum * _GOLDEN_RATIO & 0xFFFFFFFF) for checksum in map(crc32, keys)]
     return [endpoints[i] for i in sorted(range(len(endpoints)), key=hashes.__getitem__)]
 
 

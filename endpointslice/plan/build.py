@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import chain, filterfalse
 from operator import attrgetter, itemgetter
+from typing import Final
 
 import attrs
 
@@ -109,17 +110,19 @@ def build_plan(
     _recycle(draft)
     updates = _order_by_moves(draft) if draft.has_moves else draft.updates
     template = state.template.metadata
-    metadata = ObjectMeta(
-        namespace=template.namespace,
-        generate_name=template.generate_name,
-        labels=template.labels,
-        annotations=template.annotations,
-        owner_references=template.owner_references,
-    )
-    operations: list[Operation] = [
-        CreateSlice(_new_slice(write, metadata), sorted_reasons(write.reasons))
-        for write in draft.creates
-    ]
+    operations: list[Operation] = []
+    if draft.creates:
+        metadata = ObjectMeta(
+            namespace=template.namespace,
+            generate_name=template.generate_name,
+            labels=template.labels,
+            annotations=template.annotations,
+            owner_references=template.owner_references,
+        )
+        operations += [
+            CreateSlice(_new_slice(write, metadata), sorted_reasons(write.reasons))
+            for write in draft.creates
+        ]
     for write in updates:
         assert write.stored is not None
         after = _rewritten(write, write.stored, template)
@@ -135,9 +138,9 @@ def build_plan(
 
 def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
     dirty = {item.name: item for item in diff.dirty}
-    placements = sorted(packing.placements, key=lambda item: item.name)
+    placements = sorted(packing.placements, key=_name_of)
     needs_placeholder = diff.needs_placeholder
-    has_moves = sum(len(placement.added) for placement in placements) > len(diff.new)
+    has_moves = sum([len(placement.added) for placement in placements]) > len(diff.new)
     draft.has_moves = draft.has_moves or has_moves
     new: set[EndpointKey] = set()
     if has_moves:
@@ -172,6 +175,9 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
             draft.deletes.append(write)
     if needs_placeholder:
         draft.creates.append(_Write(diff, None, Placement(""), {Reason.PLACEHOLDER}))
+
+
+_name_of: Final[Callable[[Placement], str]] = attrgetter("name")
 
 
 def _recycle(draft: _Draft) -> None:
@@ -272,10 +278,10 @@ def _receivers(
     coming = list(filter(arrived.__contains__, write.stored.keys))
     if not coming:
         return ()
-    stays = set(map(_key_of, write.placement.endpoints))
+    stays = set(coming).intersection(map(_key_of, write.placement.endpoints))
     if write.home is write.diff:
         coming = list(filterfalse(stays.__contains__, coming))
-    held = set(map(_key_of, write.holds))
+    held = set(coming).intersection(map(_key_of, write.holds))
     found: dict[int, tuple[_Write, bool]] = {}
     for key in coming:
         for receiver in arrived[key]:
