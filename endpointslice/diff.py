@@ -31,7 +31,7 @@ from endpointslice.models import (
     ObjectMeta,
     SliceTemplate,
     _key_of,
-    _state_of,
+    _same_contents,
     check_max_endpoints_per_slice,
 )
 
@@ -271,7 +271,7 @@ def _is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -
     if not stored or found[0] is stored[0]:
         # Shared objects: a comparison of pointers, which reads no endpoint.
         return found == stored
-    return all(found) and list(map(_state_of, found)) == list(map(_state_of, stored))  # type: ignore[arg-type]
+    return all(found) and _same_contents(found, stored)  # type: ignore[arg-type]
 
 
 def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched]) -> bool:
@@ -316,7 +316,7 @@ class _Touched:
             found, was = kept[i], stored[i]
             if found is None:
                 continue
-            if found._state == was._state:
+            if found == was:
                 kept[i] = was
                 continue
             kept[i] = _updated(found, was)
@@ -347,7 +347,8 @@ class _Touched:
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
-    return one._state.rpartition("\0")[0] == other._state.rpartition("\0")[0]
+    content = one._state.rpartition("\0")[0]
+    return one._uid == other._uid and content == other._state.rpartition("\0")[0]
 
 
 def diff_group(
