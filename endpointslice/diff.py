@@ -33,7 +33,7 @@ from endpointslice.models import (
     ObjectMeta,
     SliceTemplate,
     _key_of,
-    _state_of,
+    _same_contents,
     check_max_endpoints_per_slice,
 )
 
@@ -449,9 +449,9 @@ def is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) ->
     if not stored or found[0] is stored[0]:
         # Shared objects: a comparison of pointers, which reads no endpoint.
         return found == stored
-    if found[0] is None or found[0]._state != stored[0]._state:
+    if found[0] is None or found[0] != stored[0]:
         return False
-    return all(found) and list(map(_state_of, found)) == list(map(_state_of, stored))  # type: ignore[arg-type]
+    return all(found) and _same_contents(found, stored)  # type: ignore[arg-type]
 
 
 def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched]) -> bool:
@@ -555,11 +555,12 @@ def dirty_slice(
 
 
 def _is_equal(found: Endpoint | None, stored: Endpoint) -> bool:
-    return found is not None and found._state == stored._state
+    return found is not None and found == stored
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
-    return one._state.rpartition("\0")[0] == other._state.rpartition("\0")[0]
+    content = one._state.rpartition("\0")[0]
+    return one._uid == other._uid and content == other._state.rpartition("\0")[0]
 
 
 def diff_group(

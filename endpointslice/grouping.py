@@ -7,15 +7,19 @@ is data here: each Pod that is left out is in `skipped`, with the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from operator import attrgetter
+from sys import intern
 from typing import Final, final
 
 import attrs
 
+from endpointslice.collector import collector_paused
 from endpointslice.errors import ModelError
 from endpointslice.models import (
+    _IP_FAMILIES,
     ANNOTATION_TRIGGER_TIME,
     DEFAULT_MANAGED_BY,
     LABEL_HEADLESS,
@@ -37,6 +41,9 @@ from endpointslice.models import (
     Service,
     ServicePort,
     SliceTemplate,
+    _fill_endpoint,
+    _make_group,
+    _OpenEndpoint,
     canonical_ip,
 )
 
@@ -101,9 +108,11 @@ def select_pods(service: Service, pods: Iterable[Pod]) -> tuple[Pod, ...]:
     namespace = service.metadata.namespace
     wanted = service.selector.items()
     return tuple(
-        pod
-        for pod in pods
-        if pod.metadata.namespace == namespace and wanted <= pod.metadata.labels.items()
+        [
+            pod
+            for pod in pods
+            if (meta := pod.metadata).namespace == namespace and wanted <= meta.labels.items()
+        ]
     )
 
 
@@ -181,18 +190,6 @@ _CONDITIONS: Final = {
 }
 
 
-def _addresses(pod: Pod) -> dict[AddressType, tuple[str, ...]]:
-    """A Pod's addresses by family, in canonical form.
-
-    Source: k8s.io/endpointslice utils.go, getEndpointAddresses (podIPs alone are read).
-    """
-    found: dict[AddressType, tuple[str, ...]] = {}
-    for text in pod.pod_ips:
-        kind, address = canonical_ip(text)
-        found[kind] = (*found.get(kind, ()), address)
-    return found
-
-
 def group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node]) -> Grouping:
     """Build the endpoint groups that a Service should have.
 
@@ -218,46 +215,74 @@ def group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node]
 
     Complexity: O(n log n) for n Pods.
     """
-    zones = {node.metadata.name: node.zone for node in nodes}
+    with collector_paused():
+        return _group_endpoints(service, pods, nodes)
+
+
+def _group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node]) -> Grouping:
+    # Nodes have each a zone of their own spelling; shared, it is compared and hashed once.
+    zones = {node.metadata.name: intern(node.zone) if node.zone else None for node in nodes}
     types = address_types(service)
-    by_name = {(pod.metadata.namespace, pod.metadata.name): pod for pod in pods}
-    endpoints: dict[tuple[AddressType, tuple[EndpointPort, ...]], list[Endpoint]] = {}
-    resolved: dict[tuple[ContainerPort, ...], tuple[EndpointPort, ...]] = {}
-    skipped: list[SkippedPod] = []
     publish = service.publish_not_ready_addresses
-    for namespace, name in sorted(by_name):
-        pod = by_name[namespace, name]
+    by_name = {(pod.metadata.namespace, pod.metadata.name): pod for pod in pods}
+    #: By ports: the endpoints of each address type, in the order of `types`.
+    members: dict[tuple[EndpointPort, ...], tuple[list[Endpoint], ...]] = {}
+    skipped: list[SkippedPod] = []
+    seen: tuple[ContainerPort, ...] | None = None
+    places: tuple[list[Endpoint], ...] = ()
+    # Pods are read in the order in which they came, which is that of memory, and not sorted
+    # before something smaller has been made of them.
+    for pod in by_name.values():
         try:
-            reason, detail = _skip_reason(pod, zones, publish=publish)
+            reason, detail = _skip_reason(pod, zones, publish)
             if reason is None:
-                ports = resolved.get(pod.container_ports)
-                if ports is None:
+                # Most Pods have the container ports of the one before, which is quickly seen.
+                if pod.container_ports != seen:
                     ports = _endpoint_ports(service, pod.container_ports)
-                    resolved[pod.container_ports] = ports
+                    places = members.setdefault(ports, tuple([] for _ in types))
+                    seen = pod.container_ports
                 made = _endpoints_of(pod, service, zones.get(pod.node_name), types)
-                for kind, endpoint in made:
-                    endpoints.setdefault((kind, ports), []).append(endpoint)
+                for i, endpoint in made:
+                    places[i].append(endpoint)
                 if not made:
-                    reason = SkipReason.NO_IP_OF_FAMILY
-                    detail = ", ".join(pod.pod_ips)
+                    reason, detail = SkipReason.NO_IP_OF_FAMILY, ", ".join(pod.pod_ips)
         except (ModelError, ValueError) as error:
             reason, detail = SkipReason.INVALID, str(error)
         if reason is not None:
-            skipped.append(SkippedPod(namespace=namespace, name=name, reason=reason, detail=detail))
+            skipped.append(
+                SkippedPod(
+                    namespace=pod.metadata.namespace,
+                    name=pod.metadata.name,
+                    reason=reason,
+                    detail=detail,
+                )
+            )
+    namespaces = {namespace for namespace, _ in by_name}
+    order = _name_of_target if len(namespaces) == 1 else _namespace_and_name_of_target
     groups = [
-        EndpointGroup(key=GroupKey(address_type=kind, ports=ports), endpoints=found)
-        for (kind, ports), found in endpoints.items()
+        _make_group(GroupKey(address_type=kind, ports=ports), tuple(sorted(found, key=order)))
+        for ports, places in members.items()
+        for kind, found in zip(types, places, strict=True)
+        if found
     ]
-    served = {kind for kind, _ in endpoints}
+    served = {group.key.address_type for group in groups}
     groups += [
         EndpointGroup(key=GroupKey(address_type=kind)) for kind in types if kind not in served
     ]
     groups.sort(key=lambda group: group.key.sort_key)
+    skipped.sort(key=lambda pod: (pod.namespace, pod.name))
     return Grouping(groups=tuple(groups), skipped=tuple(skipped))
 
 
+_name_of_target: Final = attrgetter("target_ref.name")
+_namespace_and_name_of_target: Final = attrgetter("target_ref.namespace", "target_ref.name")
+
+
+_KEPT: Final = (None, "")
+
+
 def _skip_reason(
-    pod: Pod, zones: dict[str, str | None], *, publish: bool
+    pod: Pod, zones: dict[str, str | None], publish: bool
 ) -> tuple[SkipReason | None, str]:
     if pod.phase in ("Succeeded", "Failed"):
         return SkipReason.TERMINAL_PHASE, pod.phase
@@ -265,28 +290,44 @@ def _skip_reason(
         return SkipReason.NO_IP, ""
     if pod.node_name not in zones and not publish:
         return SkipReason.NODE_NOT_FOUND, pod.node_name
-    return None, ""
+    return _KEPT
 
 
 def _endpoints_of(
     pod: Pod, service: Service, zone: str | None, types: tuple[AddressType, ...]
-) -> list[tuple[AddressType, Endpoint]]:
+) -> Sequence[tuple[int, Endpoint]]:
+    """A Pod's endpoints, at most one of each address type, which is told by its position.
+
+    Source: k8s.io/endpointslice utils.go, getEndpointAddresses (podIPs alone are read).
+    """
     meta = pod.metadata
+    is_ready = pod.ready
     terminating = meta.deletion_timestamp is not None
-    ready = service.publish_not_ready_addresses or (pod.ready and not terminating)
-    conditions = _CONDITIONS[ready, pod.ready, terminating]
-    named = pod.hostname and pod.subdomain == service.metadata.name
-    hostname = pod.hostname if named and meta.namespace == service.metadata.namespace else None
+    ready = service.publish_not_ready_addresses or (is_ready and not terminating)
+    conditions = _CONDITIONS[ready, is_ready, terminating]
+    hostname = pod.hostname or None
+    if hostname is not None and (
+        pod.subdomain != service.metadata.name or meta.namespace != service.metadata.namespace
+    ):
+        hostname = None
     target = ObjectReference("Pod", meta.namespace, meta.name, meta.uid)
-    addresses = _addresses(pod)
-    return [
-        (
-            kind,
-            Endpoint(addresses[kind], conditions, hostname, pod.node_name or None, zone, target),
+    node_name = pod.node_name or None
+    if len(pod.pod_ips) == 1:
+        kind, address = canonical_ip(pod.pod_ips[0])
+        if kind not in types:
+            return ()
+        families = _IP_FAMILIES[kind]
+        endpoint = _fill_endpoint(
+            _OpenEndpoint(), address, families, conditions, hostname, node_name, zone, target
         )
-        for kind in types
-        if kind in addresses
-    ]
+        return ((types.index(kind), endpoint),)
+    found = [canonical_ip(text) for text in pod.pod_ips]
+    made = []
+    for i, kind in enumerate(types):
+        addresses = tuple(address for family, address in found if family is kind)
+        if addresses:
+            made.append((i, Endpoint(addresses, conditions, hostname, node_name, zone, target)))
+    return made
 
 
 # --- the template -----------------------------------------------------------------------------

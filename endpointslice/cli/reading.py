@@ -29,6 +29,7 @@ from endpointslice import (
     is_known_kind,
     iter_objects,
 )
+from endpointslice.collector import collector_paused
 
 __all__ = ["KINDS", "Objects", "Problem", "read_objects"]
 
@@ -110,15 +111,16 @@ def read_objects(
     Complexity: O(n) for n bytes. A file of JSON takes about three times its size in memory.
     """
     reader = _Reader(kinds)
-    for file in dict.fromkeys(files):
-        name = "stdin" if file == "-" else file
-        try:
-            for where, document in _documents(name, _read(file, stdin)):
-                reader.add(where, document)
-        except _UnreadableError as error:
-            reader.problems.append(Problem(source=name, message=str(error)))
-        except RecursionError:
-            reader.problems.append(Problem(source=name, message="is nested too deep"))
+    with collector_paused():
+        for file in dict.fromkeys(files):
+            name = "stdin" if file == "-" else file
+            try:
+                for where, document in _documents(name, _read(file, stdin)):
+                    reader.add(where, document)
+            except _UnreadableError as error:
+                reader.problems.append(Problem(source=name, message=str(error)))
+            except RecursionError:
+                reader.problems.append(Problem(source=name, message="is nested too deep"))
     return reader.result()
 
 

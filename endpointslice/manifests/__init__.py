@@ -14,7 +14,7 @@ trip, in this **canonical form**:
 - of the zones and nodes of hints the name alone is kept.
 """
 
-from endpointslice.manifests.core import decode_node, decode_pod, decode_service
+from endpointslice.manifests.core import decode_node, decode_pod, decode_pods, decode_service
 from endpointslice.manifests.objects import (
     DecodedObjects,
     decode_objects,
@@ -22,17 +22,20 @@ from endpointslice.manifests.objects import (
     iter_objects,
 )
 from endpointslice.manifests.plans import encode_plan
-from endpointslice.manifests.slices import decode_slice, encode_slice
+from endpointslice.manifests.slices import decode_slice, decode_slices, encode_slice, encode_slices
 
 __all__ = [
     "DecodedObjects",
     "decode_node",
     "decode_objects",
     "decode_pod",
+    "decode_pods",
     "decode_service",
     "decode_slice",
+    "decode_slices",
     "encode_plan",
     "encode_slice",
+    "encode_slices",
     "is_known_kind",
     "iter_objects",
 ]

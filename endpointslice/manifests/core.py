@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from sys import intern
 from typing import Any, Final
 
+from endpointslice.collector import collector_paused
 from endpointslice.errors import ManifestError
 from endpointslice.manifests.fields import (
     as_mapping,
     boolean_of,
     check_kind,
     decode_each,
+    decode_items,
     decode_within,
     integer_of,
     optional_string_of,
@@ -32,7 +34,7 @@ from endpointslice.models import (
     ServicePort,
 )
 
-__all__ = ["decode_node", "decode_pod", "decode_service"]
+__all__ = ["decode_node", "decode_pod", "decode_pods", "decode_service"]
 
 _PROTOCOLS: Final = tuple(map(str, Protocol))
 
@@ -153,6 +155,28 @@ def decode_pod(manifest: Mapping[str, Any]) -> Pod:
     spec = decode_within("spec", _decode_pod_spec, _spec(manifest, "spec"))
     status = decode_within("status", _decode_pod_status, _spec(manifest, "status"))
     return Pod(metadata=meta, **spec, **status)
+
+
+def decode_pods(manifests: Iterable[Mapping[str, Any]]) -> tuple[Pod, ...]:
+    """Read many Pods: as `decode_pod`, in less time.
+
+    The garbage collector is paused meanwhile, for the whole process, and turned on again
+    whatever happens. For input of which some may be bad, `decode_objects` reads the rest.
+
+    Args:
+        manifests: Any number, as `decode_pod` takes them.
+
+    Returns:
+        Their models, in the same order.
+
+    Raises:
+        ManifestError: One cannot be read; the path begins with its position, as in
+            `[17].spec.nodeName`.
+
+    Complexity: O(n) for n Pods.
+    """
+    with collector_paused():
+        return decode_items(manifests, decode_pod)
 
 
 def decode_node(manifest: Mapping[str, Any]) -> Node:

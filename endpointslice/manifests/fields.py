@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from endpointslice.errors import ManifestError, ModelError
@@ -50,7 +51,7 @@ def thaw(value: Any) -> Any:
 
 def as_mapping(value: object, path: str = "") -> Mapping[str, Any]:
     """The value, which must be an object."""
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise ManifestError(path, "must be an object", value)
     return value
 
@@ -122,6 +123,17 @@ def string_map_of(manifest: Mapping[str, Any], name: str) -> FrozenDict[str, str
     return FrozenDict(value) if value else NOTHING
 
 
+def shared_string_map_of(manifest: Mapping[str, Any], name: str) -> FrozenDict[str, str]:
+    """A map of strings that many objects have in common: one for all of them."""
+    found = string_map_of(manifest, name)
+    return _shared_map(tuple(found.items())) if found else found
+
+
+@lru_cache(maxsize=4096)
+def _shared_map(items: tuple[tuple[str, str], ...]) -> FrozenDict[str, str]:
+    return FrozenDict(items)
+
+
 def strings_of(manifest: Mapping[str, Any], name: str) -> tuple[str, ...]:
     """A list of strings; null and absent are empty."""
     values = list_of(manifest, name)
@@ -149,14 +161,21 @@ def decode_each(
     manifest: Mapping[str, Any], name: str, decode: Callable[[Mapping[str, Any]], _Model]
 ) -> tuple[_Model, ...]:
     """Decode every object of a list; errors carry the position."""
-    result = []
-    for i, item in enumerate(list_of(manifest, name)):
+    return decode_items(list_of(manifest, name), decode, name)
+
+
+def decode_items(
+    items: Iterable[object], decode: Callable[[Mapping[str, Any]], _Model], name: str = ""
+) -> tuple[_Model, ...]:
+    """Decode every object of a list of this name; errors carry the position."""
+    result: list[_Model] = []
+    for item in items:
         try:
             result.append(decode(as_mapping(item)))
         except ManifestError as error:
-            raise error.within(f"{name}[{i}]") from None
+            raise error.within(f"{name}[{len(result)}]") from None
         except ModelError as error:
-            raise as_manifest_error(error).within(f"{name}[{i}]") from None
+            raise as_manifest_error(error).within(f"{name}[{len(result)}]") from None
     return tuple(result)
 
 

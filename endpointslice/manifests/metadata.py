@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final
+
+import attrs
 
 from endpointslice.errors import ManifestError
 from endpointslice.manifests.fields import (
@@ -14,6 +17,7 @@ from endpointslice.manifests.fields import (
     integer_of,
     object_of,
     optional_string_of,
+    shared_string_map_of,
     string_map_of,
     string_of,
     strings_of,
@@ -42,16 +46,36 @@ _OWNER_FIELDS: Final = frozenset(
 )
 
 
-def _decode_owner(manifest: Mapping[str, Any]) -> OwnerReference:
+@lru_cache(maxsize=4096)
+def _shared_owner(
+    api_version: str,
+    kind: str,
+    name: str,
+    uid: str,
+    controller: bool | None,
+    block_owner_deletion: bool | None,
+) -> OwnerReference:
     return OwnerReference(
-        api_version=string_of(manifest, "apiVersion"),
-        kind=string_of(manifest, "kind"),
-        name=string_of(manifest, "name"),
-        uid=string_of(manifest, "uid"),
-        controller=boolean_of(manifest, "controller"),
-        block_owner_deletion=boolean_of(manifest, "blockOwnerDeletion"),
-        extra=unmodelled(manifest, _OWNER_FIELDS),
+        api_version=api_version,
+        kind=kind,
+        name=name,
+        uid=uid,
+        controller=controller,
+        block_owner_deletion=block_owner_deletion,
     )
+
+
+def _decode_owner(manifest: Mapping[str, Any]) -> OwnerReference:
+    owner = _shared_owner(
+        string_of(manifest, "apiVersion"),
+        string_of(manifest, "kind"),
+        string_of(manifest, "name"),
+        string_of(manifest, "uid"),
+        boolean_of(manifest, "controller"),
+        boolean_of(manifest, "blockOwnerDeletion"),
+    )
+    extra = unmodelled(manifest, _OWNER_FIELDS)
+    return attrs.evolve(owner, extra=extra) if extra else owner
 
 
 def _time_of(manifest: Mapping[str, Any], name: str) -> str | None:
@@ -94,7 +118,7 @@ def decode_meta(manifest: Mapping[str, Any]) -> ObjectMeta:
             uid=string_of(meta, "uid"),
             resource_version=string_of(meta, "resourceVersion"),
             generation=integer_of(meta, "generation", 0, 2**63 - 1) or 0,
-            labels=string_map_of(meta, "labels"),
+            labels=shared_string_map_of(meta, "labels"),
             annotations=string_map_of(meta, "annotations"),
             owner_references=decode_each(meta, "ownerReferences", _decode_owner),
             creation_timestamp=_time_of(meta, "creationTimestamp"),

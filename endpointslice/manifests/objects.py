@@ -7,6 +7,7 @@ from typing import Any, Final, final
 
 import attrs
 
+from endpointslice.collector import collector_paused
 from endpointslice.errors import ManifestError
 from endpointslice.manifests.core import decode_node, decode_pod, decode_service
 from endpointslice.manifests.slices import decode_slice
@@ -117,29 +118,31 @@ def decode_objects(documents: Iterable[object]) -> DecodedObjects:
         documents: What a JSON or YAML loader gave, any number.
 
     Returns:
-        The models by kind, and what could not be read. Objects of other kinds are counted.
+        The models by kind, and what could not be read. Objects of other kinds are counted. The
+        garbage collector is paused meanwhile, as by `decode_slices`.
 
     Complexity: O(n) for n objects and endpoints.
     """
     found: dict[str, list[Any]] = {name: [] for name, _ in _DECODERS.values()}
     problems: list[ManifestError] = []
     ignored: dict[str, int] = {}
-    for document in documents:
-        for path, manifest in iter_objects(document):
-            if isinstance(manifest, ManifestError):
-                problems.append(manifest)
-                continue
-            kind = manifest.get("kind")
-            if not isinstance(kind, str) or not kind:
-                problems.append(ManifestError(path, "has no kind", kind))
-            elif not is_known_kind(manifest):
-                ignored[kind] = ignored.get(kind, 0) + 1
-            else:
-                name, decode = _DECODERS[kind]
-                try:
-                    found[name].append(decode(manifest))
-                except ManifestError as error:
-                    problems.append(error.within(_described(path, kind, manifest)))
+    with collector_paused():
+        for document in documents:
+            for path, manifest in iter_objects(document):
+                if isinstance(manifest, ManifestError):
+                    problems.append(manifest)
+                    continue
+                kind = manifest.get("kind")
+                if not isinstance(kind, str) or not kind:
+                    problems.append(ManifestError(path, "has no kind", kind))
+                elif not is_known_kind(manifest):
+                    ignored[kind] = ignored.get(kind, 0) + 1
+                else:
+                    name, decode = _DECODERS[kind]
+                    try:
+                        found[name].append(decode(manifest))
+                    except ManifestError as error:
+                        problems.append(error.within(_described(path, kind, manifest)))
     return DecodedObjects(
         **{name: tuple(models) for name, models in found.items()},
         problems=tuple(problems),

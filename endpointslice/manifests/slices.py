@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from sys import intern
 from typing import Any, Final
 
+import attrs
+
+from endpointslice.collector import collector_paused
 from endpointslice.errors import ManifestError, ModelError
 from endpointslice.manifests.fields import (
     as_manifest_error,
@@ -14,6 +18,7 @@ from endpointslice.manifests.fields import (
     boolean_of,
     check_kind,
     decode_each,
+    decode_items,
     decode_within,
     integer_of,
     list_of,
@@ -39,9 +44,12 @@ from endpointslice.models import (
     FrozenDict,
     ObjectReference,
     Protocol,
+    _address_families,
+    _fill_endpoint,
+    _OpenEndpoint,
 )
 
-__all__ = ["decode_slice", "encode_slice"]
+__all__ = ["decode_slice", "decode_slices", "encode_slice", "encode_slices"]
 
 _ADDRESS_TYPES: Final = {str(value): value for value in AddressType}
 _PROTOCOLS: Final = {str(value): value for value in Protocol}
@@ -59,6 +67,9 @@ _REFERENCE_FIELDS: Final = frozenset(
 )
 _CONDITION_FIELDS: Final = frozenset(["ready", "serving", "terminating"])
 _HINT_FIELDS: Final = frozenset(["forZones", "forNodes"])
+_plain_endpoint: Final = itemgetter("addresses", "conditions", "nodeName", "targetRef")
+_plain_conditions: Final = itemgetter("ready", "serving", "terminating")
+_plain_reference: Final = itemgetter("kind", "namespace", "name", "uid")
 
 
 def _conditions_of(
@@ -133,7 +144,53 @@ def _unmodelled_within(
         raise error.within(name) from None
 
 
+def _decode_plain_endpoint(manifest: Mapping[str, Any]) -> Endpoint | None:
+    """Read an endpoint that is spelled as Kubernetes spells those of Pods: the hot path.
+
+    None if anything is other than that. `_decode_endpoint` reads all spellings, in twice the
+    time, and knows what is wrong with one that cannot be read.
+    """
+    if type(manifest) is not dict or not _ENDPOINT_FIELDS.issuperset(manifest):
+        return None
+    try:
+        addresses, conditions, node_name, reference = _plain_endpoint(manifest)
+        if not (type(conditions) is type(reference) is dict):
+            return None
+        ready, serving, terminating = states = _plain_conditions(conditions)
+        kind, namespace, name, uid = _plain_reference(reference)
+    except KeyError:
+        return None
+    hostname, zone, hints = manifest.get("hostname"), manifest.get("zone"), manifest.get("hints")
+    if not (
+        type(addresses) is list
+        and len(addresses) == 1
+        and (families := _address_families(addresses[0]))
+        and type(ready) is type(serving) is type(terminating) is bool
+        and type(kind) is type(namespace) is type(name) is type(uid) is type(node_name) is str
+        and (hostname is None or type(hostname) is str)
+        and (zone is None or type(zone) is str)
+        and (hints is None or (type(hints) is dict and _HINT_FIELDS.issuperset(hints)))
+        and len(conditions) == 3
+        and len(reference) == 4
+    ):
+        return None
+    return _fill_endpoint(
+        _OpenEndpoint(),
+        addresses[0],
+        families,
+        _CONDITIONS[states],
+        hostname or None,
+        intern(node_name) or None,
+        intern(zone) if zone else None,
+        ObjectReference(intern(kind), intern(namespace), name, uid),
+        NO_HINTS if hints is None else decode_within("hints", _decode_hints, hints),
+    )
+
+
 def _decode_endpoint(manifest: Mapping[str, Any]) -> Endpoint:
+    plain = _decode_plain_endpoint(manifest)
+    if plain is not None:
+        return plain
     conditions = manifest.get("conditions")
     reference = manifest.get("targetRef")
     hints = manifest.get("hints")
@@ -183,13 +240,21 @@ def _decode_port(manifest: Mapping[str, Any]) -> EndpointPort:
     protocol = string_of(manifest, "protocol") or "TCP"
     if protocol not in _PROTOCOLS:
         raise ManifestError("protocol", f"must be one of {', '.join(_PROTOCOLS)}", protocol)
-    return EndpointPort(
-        port=integer_of(manifest, "port", 1, 65535),
-        name=string_of(manifest, "name"),
-        protocol=_PROTOCOLS[protocol],
-        app_protocol=optional_string_of(manifest, "appProtocol"),
-        extra=unmodelled(manifest, _PORT_FIELDS),
+    port = _shared_port(
+        integer_of(manifest, "port", 1, 65535),
+        string_of(manifest, "name"),
+        _PROTOCOLS[protocol],
+        optional_string_of(manifest, "appProtocol"),
     )
+    extra = unmodelled(manifest, _PORT_FIELDS)
+    return attrs.evolve(port, extra=extra) if extra else port
+
+
+@lru_cache(maxsize=1024)
+def _shared_port(
+    port: int | None, name: str, protocol: Protocol, app_protocol: str | None
+) -> EndpointPort:
+    return EndpointPort(port=port, name=name, protocol=protocol, app_protocol=app_protocol)
 
 
 def decode_slice(manifest: Mapping[str, Any]) -> EndpointSlice:
@@ -235,6 +300,28 @@ def decode_slice(manifest: Mapping[str, Any]) -> EndpointSlice:
         raise as_manifest_error(error) from None
 
 
+def decode_slices(manifests: Iterable[Mapping[str, Any]]) -> tuple[EndpointSlice, ...]:
+    """Read many EndpointSlices: as `decode_slice`, in two thirds of the time.
+
+    The garbage collector is paused meanwhile, for the whole process, and turned on again
+    whatever happens. For input of which some may be bad, `decode_objects` reads the rest.
+
+    Args:
+        manifests: Any number, as `decode_slice` takes them.
+
+    Returns:
+        Their models, in the same order.
+
+    Raises:
+        ManifestError: One cannot be read; the path begins with its position, as in
+            `[17].endpoints[3].addresses[0]`.
+
+    Complexity: O(n) for n endpoints.
+    """
+    with collector_paused():
+        return decode_items(manifests, decode_slice)
+
+
 def _encode_port(port: EndpointPort) -> dict[str, Any]:
     manifest: dict[str, Any] = {"name": port.name, "protocol": str(port.protocol)}
     if port.port is not None:
@@ -256,24 +343,27 @@ def _encode_reference(reference: ObjectReference) -> dict[str, Any]:
         "resourceVersion": reference.resource_version,
     }
     manifest = {name: value for name, value in manifest.items() if value}
-    manifest.update(thaw(reference.extra))
+    if reference.extra:
+        manifest.update(thaw(reference.extra))
+    return manifest
+
+
+def _encode_conditions(conditions: EndpointConditions) -> dict[str, bool]:
+    stated = conditions._stated
+    manifest = {}
+    if stated & 1:
+        manifest["ready"] = conditions.ready
+    if stated & 2:
+        manifest["serving"] = conditions.serving
+    if stated & 4:
+        manifest["terminating"] = conditions.terminating
     return manifest
 
 
 def _encode_endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    conditions = endpoint.conditions
-    stated = conditions._stated
     manifest: dict[str, Any] = {
         "addresses": list(endpoint.addresses),
-        "conditions": {
-            name: value
-            for bit, name, value in (
-                (1, "ready", conditions.ready),
-                (2, "serving", conditions.serving),
-                (4, "terminating", conditions.terminating),
-            )
-            if stated & bit
-        },
+        "conditions": _encode_conditions(endpoint.conditions),
     }
     if endpoint.hostname:
         manifest["hostname"] = endpoint.hostname
@@ -318,3 +408,18 @@ def encode_slice(endpoint_slice: EndpointSlice) -> dict[str, Any]:
         "endpoints": None if nulls & 2 and not endpoints else endpoints,
         **thaw(endpoint_slice.extra),
     }
+
+
+def encode_slices(slices: Iterable[EndpointSlice]) -> list[dict[str, Any]]:
+    """Write many EndpointSlices: as `encode_slice`, in less time.
+
+    The garbage collector is paused meanwhile, for the whole process, and turned on again
+    whatever happens.
+
+    Returns:
+        A new dict for each, in the same order; they share nothing.
+
+    Complexity: O(n) for n endpoints.
+    """
+    with collector_paused():
+        return list(map(encode_slice, slices))
