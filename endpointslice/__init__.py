@@ -35,6 +35,7 @@ from endpointslice.hints import (
     PreferSameZone,
     hint_policy,
 )
+from endpointslice.incremental import IncrementalReconciler
 from endpointslice.manifests import (
     DecodedObjects,
     decode_node,
@@ -151,6 +152,7 @@ __all__ = [
     "HintFallback",
     "HintFallbackReason",
     "HintPolicy",
+    "IncrementalReconciler",
     "KubernetesPacking",
     "ManifestError",
     "MinimalWrites",

@@ -7,12 +7,13 @@ over capacity. All others are **clean**. Desired endpoints that are in no slice 
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain, compress, count, repeat
 from operator import is_not, not_
-from typing import final
+from typing import Any, final, overload
 
 import attrs
 
@@ -35,7 +36,17 @@ from endpointslice.models import (
     check_max_endpoints_per_slice,
 )
 
-__all__ = ["CleanSlice", "Diff", "DirtySlice", "Reason", "StateDiff", "diff_group", "diff_state"]
+__all__ = [
+    "CleanSlice",
+    "CleanSlices",
+    "Diff",
+    "DirtySlice",
+    "Reason",
+    "SliceIndex",
+    "StateDiff",
+    "diff_group",
+    "diff_state",
+]
 
 
 class Reason(StrEnum):
@@ -70,7 +81,8 @@ _REASON_ORDER = {reason: i for i, reason in enumerate(Reason)}
 
 def sorted_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Return each reason once, in the order of the enum."""
-    return tuple(sorted(set(reasons), key=_REASON_ORDER.__getitem__))
+    found = set(reasons)
+    return tuple(found if len(found) < 2 else sorted(found, key=_REASON_ORDER.__getitem__))
 
 
 @final
@@ -113,6 +125,170 @@ class CleanSlice:
     volatile: int = 0
 
 
+class SliceIndex:
+    """Summaries of slices, to be found by name, by how full a slice is, and by what is volatile.
+
+    Attributes:
+        volatile: How many endpoints of all slices are volatile.
+    """
+
+    __slots__ = ("_by_count", "_hot", "_summaries", "volatile")
+
+    def __init__(self, slices: Iterable[EndpointSlice] = ()) -> None:
+        self._summaries: dict[str, CleanSlice] = {}
+        self._hot: dict[str, CleanSlice] = {}
+        #: The names of the slices of each count, in order.
+        self._by_count: dict[int, list[str]] = {}
+        self.volatile = 0
+        for stored in slices:
+            self.add(stored)
+
+    def __getitem__(self, name: str) -> CleanSlice:
+        return self._summaries[name]
+
+    def add(self, stored: EndpointSlice) -> None:
+        """Add a slice. Complexity: O(log s) for s slices, and a move of O(s) bytes."""
+        item = CleanSlice(stored.name, len(stored.endpoints), stored.volatile_count)
+        self._summaries[item.name] = item
+        insort(self._by_count.setdefault(item.count, []), item.name)
+        if item.volatile:
+            self._hot[item.name] = item
+            self.volatile += item.volatile
+
+    def remove(self, name: str) -> None:
+        """Remove a slice. Complexity: as `add`."""
+        item = self._summaries.pop(name)
+        bucket = self._by_count[item.count]
+        del bucket[bisect_left(bucket, name)]
+        if not bucket:
+            del self._by_count[item.count]
+        if item.volatile:
+            del self._hot[name]
+            self.volatile -= item.volatile
+
+    def update(self, stored: EndpointSlice) -> None:
+        """Take note of what a slice has become. Complexity: O(1) if its count is the same."""
+        name = stored.name
+        item = self._summaries[name]
+        count, volatile = len(stored.endpoints), stored.volatile_count
+        if item.count != count:
+            self.remove(name)
+            self.add(stored)
+        elif item.volatile != volatile:
+            self.volatile += volatile - item.volatile
+            self._summaries[name] = item = CleanSlice(name, count, volatile)
+            if volatile:
+                self._hot[name] = item
+            else:
+                del self._hot[name]
+
+    def by_name(self) -> list[CleanSlice]:
+        """All of them. Complexity: O(s log s)."""
+        return list(map(self._summaries.__getitem__, sorted(self._summaries)))
+
+    def hot(self) -> list[CleanSlice]:
+        """Those with volatile endpoints, by name. Complexity: O(h log h) for h of them."""
+        return list(map(self._hot.__getitem__, sorted(self._hot)))
+
+    def by_count(self) -> Iterator[CleanSlice]:
+        """All by count, those of one count by name. Complexity: O(1) for the first."""
+        for number in sorted(self._by_count):
+            yield from map(self._summaries.__getitem__, self._by_count[number])
+
+    def by_room(self, most: int) -> Iterator[CleanSlice]:
+        """Those of at most so many endpoints by falling count, then name. Complexity: as above."""
+        for number in sorted(self._by_count, reverse=True):
+            if number <= most:
+                yield from map(self._summaries.__getitem__, self._by_count[number])
+
+
+@final
+class CleanSlices(Sequence[CleanSlice]):
+    """The slices of a group that need not be written, by name.
+
+    A strategy that asks for a few of them, the fullest or those that are hot, should ask by
+    these methods: whoever keeps an index of all slices answers without a look at the others.
+
+    Args:
+        stored: All slices of the group, by name.
+        dirty: The names of those that are dirty.
+        index: Of all slices of the group, the dirty ones among them; made when it is needed by
+            default.
+    """
+
+    __slots__ = ("_by_name", "_dirty", "_index", "_stored")
+
+    def __init__(
+        self,
+        stored: Mapping[str, EndpointSlice],
+        dirty: Collection[str],
+        index: SliceIndex | None = None,
+    ) -> None:
+        self._stored = stored
+        self._dirty = dirty
+        self._index = index
+        self._by_name: tuple[CleanSlice, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self._stored) - len(self._dirty)
+
+    @overload
+    def __getitem__(self, place: int) -> CleanSlice: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[CleanSlice, ...]: ...
+    def __getitem__(self, place: int | slice) -> CleanSlice | tuple[CleanSlice, ...]:
+        return self._all()[place]
+
+    def __iter__(self) -> Iterator[CleanSlice]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, (CleanSlices, tuple)) and self._all() == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    @property
+    def volatile(self) -> int:
+        """How many endpoints of them all are volatile. Complexity: O(d) for d dirty slices."""
+        index = self._indexed()
+        return index.volatile - sum(index[name].volatile for name in self._dirty)
+
+    def hot(self) -> list[CleanSlice]:
+        """Return those with volatile endpoints, by name. Complexity: O(h log h) for h."""
+        return list(self._clean(self._indexed().hot()))
+
+    def fullest(self, most: int) -> Iterator[CleanSlice]:
+        """Yield those of at most so many endpoints, the fullest first; ties go to the lower name.
+
+        Complexity: O(d) for the first.
+        """
+        return self._clean(self._indexed().by_room(most))
+
+    def sparsest(self) -> Iterator[CleanSlice]:
+        """Yield the emptiest first; ties go to the lower name. Complexity: O(d) for the first."""
+        return self._clean(self._indexed().by_count())
+
+    def _all(self) -> tuple[CleanSlice, ...]:
+        if self._by_name is None:
+            self._by_name = tuple(self._clean(self._indexed().by_name()))
+        return self._by_name
+
+    def _indexed(self) -> SliceIndex:
+        if self._index is None:
+            # There is no need to look into the dirty ones.
+            self._stored = {k: v for k, v in self._stored.items() if k not in self._dirty}
+            self._dirty = ()
+            self._index = SliceIndex(self._stored.values())
+        return self._index
+
+    def _clean(self, items: Iterable[CleanSlice]) -> Iterator[CleanSlice]:
+        dirty = self._dirty
+        return iter(items) if not dirty else (item for item in items if item.name not in dirty)
+
+
 @final
 @attrs.frozen
 class Diff:
@@ -122,7 +298,7 @@ class Diff:
         key: The group.
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         dirty: Slices that must be written, by name.
-        clean: Slices that need not be, by name.
+        clean: Summaries of the slices that need not be, by name.
         new: Desired endpoints that are in no slice, by key.
         desired_count: How many endpoints are desired, new ones among them.
         needs_placeholder: The group is wanted though it is empty, and has no clean slice: one
@@ -134,7 +310,7 @@ class Diff:
     key: GroupKey
     max_endpoints_per_slice: int
     dirty: tuple[DirtySlice, ...]
-    clean: tuple[CleanSlice, ...]
+    clean: CleanSlices
     new: tuple[Endpoint, ...]
     desired_count: int
     needs_placeholder: bool
@@ -176,6 +352,11 @@ class Diff:
         """Return a slice as it stands. For whoever carries a packing out, not for strategies."""
         return self._stored[name]
 
+    @property
+    def slices(self) -> Collection[EndpointSlice]:
+        """All slices as they stand. For whoever carries a packing out, not for strategies."""
+        return self._stored.values()
+
 
 @final
 @attrs.frozen
@@ -196,7 +377,7 @@ class StateDiff:
 # --- ownership and metadata -------------------------------------------------------------------
 
 
-def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
+def is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
     """Slices of another namespace, Service or manager do not exist for us, nor do dying ones.
 
     Source: k8s.io/kubernetes endpointslice_controller.go, dropEndpointSlicesPendingDeletion.
@@ -211,7 +392,7 @@ def _is_visible(meta: ObjectMeta, template: ObjectMeta) -> bool:
     )
 
 
-def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
+def is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     """It has owners of our owners' kind, and none of them is ours."""
     if meta.owner_references == template.owner_references:
         return False
@@ -225,7 +406,7 @@ def _is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     return False
 
 
-def _metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
+def metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
     """What of a slice's metadata makes it be written."""
     reasons = []
     if meta.labels != template.labels:
@@ -252,7 +433,7 @@ def _metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
 _NONE = repeat(None)
 
 
-def _index(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
+def index_endpoints(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
     """Endpoints by key.
 
     Raises:
@@ -266,7 +447,7 @@ def _index(endpoints: Sequence[Endpoint]) -> dict[EndpointKey, Endpoint]:
     return found
 
 
-def _is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -> bool:
+def is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) -> bool:
     """Whether a slice holds what is wanted. In C throughout: this runs for every endpoint."""
     if not stored or found[0] is stored[0]:
         # Shared objects: a comparison of pointers, which reads no endpoint.
@@ -304,46 +485,65 @@ class _Touched:
     found: tuple[Endpoint | None, ...]
     reasons: list[Reason]
 
-    def freeze(self, doubled: Mapping[EndpointKey, Endpoint], capacity: int) -> DirtySlice:
+    def freeze(self, doubled: Collection[EndpointKey], capacity: int) -> DirtySlice:
         """Decide what stays. `doubled` is all that is wanted if anything stands twice, or empty."""
-        reasons = self.reasons
-        stored = self.stored.endpoints
-        kept: list[Endpoint | None] = list(self.found)
-        changed: list[EndpointKey] = []
-        hints_only = True
         # Only what is not the very same object is looked at.
-        for i in compress(count(), map(is_not, self.found, stored)):
-            found, was = kept[i], stored[i]
-            if found is None:
-                continue
-            if found._state == was._state:
-                kept[i] = was
-                continue
-            kept[i] = _updated(found, was)
-            changed.append(found.key)
-            hints_only = hints_only and _differs_in_hints_only(found, was)
-        endpoints = tuple(filter(None, kept))
-        if changed:
-            reasons.append(Reason.HINTS_CHANGED if hints_only else Reason.ENDPOINTS_CHANGED)
-        if len(endpoints) < len(kept):
+        other = compress(count(), map(is_not, self.found, self.stored.endpoints))
+        wanted = {i: self.found[i] for i in other if self.found[i] != self.stored.endpoints[i]}
+        if doubled:
             twice = set(map(doubled.__contains__, self.missed()))
             if True in twice:
-                reasons.append(Reason.DUPLICATES_REMOVED)
-            if False in twice:
-                reasons.append(Reason.ENDPOINTS_REMOVED)
-        if len(endpoints) > capacity:
-            reasons.append(Reason.OVER_CAPACITY)
-        return DirtySlice(
-            self.stored.name,
-            endpoints,
-            frozenset(changed),
-            sorted_reasons(reasons),
-            len(kept) - len(endpoints),
-        )
+                self.reasons.append(Reason.DUPLICATES_REMOVED)
+            if twice == {True}:
+                return dirty_slice(self.stored, wanted, self.reasons, capacity, removed=None)
+        return dirty_slice(self.stored, wanted, self.reasons, capacity)
 
     def missed(self) -> Iterable[EndpointKey]:
         """Keys in the slice that are not wanted there."""
         return compress(self.stored.keys, map(not_, self.found))
+
+
+def dirty_slice(
+    stored: EndpointSlice,
+    wanted: Mapping[int, Endpoint | None],
+    reasons: Sequence[Reason],
+    capacity: int,
+    removed: Reason | None = Reason.ENDPOINTS_REMOVED,
+) -> DirtySlice:
+    """Say what stays in a slice, and why it must be written.
+
+    Args:
+        stored: The slice.
+        wanted: What is wanted where it holds something else, by position; None for what is not
+            wanted there.
+        reasons: Why it must be written, as far as it is not for its endpoints.
+        capacity: In endpoints.
+        removed: The reason for what is not wanted there.
+
+    Complexity: O(m) for m endpoints, in one copy; else O(w) for those that are wanted otherwise.
+    """
+    kept: list[Any] = list(stored.endpoints)
+    found = list(reasons)
+    changed: list[EndpointKey] = []
+    gone = 0
+    hints_only = True
+    for i, want in wanted.items():
+        was = stored.endpoints[i]
+        if want is None:
+            kept[i] = None
+            gone += 1
+        else:
+            kept[i] = _updated(want, was)
+            changed.append(want.key)
+            hints_only = hints_only and _differs_in_hints_only(want, was)
+    endpoints: tuple[Endpoint, ...] = tuple(filter(None, kept)) if gone else tuple(kept)
+    if changed:
+        found.append(Reason.HINTS_CHANGED if hints_only else Reason.ENDPOINTS_CHANGED)
+    if gone and removed is not None:
+        found.append(removed)
+    if len(endpoints) > capacity:
+        found.append(Reason.OVER_CAPACITY)
+    return DirtySlice(stored.name, endpoints, frozenset(changed), sorted_reasons(found), gone)
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:
@@ -380,21 +580,12 @@ def diff_group(
     Complexity: O(n + m log m + a log a) for m slices and a new endpoints.
     """
     capacity = max_endpoints_per_slice
-    left = _index(desired)
-    pop = left.pop
     slices = sorted(current, key=lambda stored: stored.metadata.name)
-    clean: list[EndpointSlice] = []
-    touched: list[_Touched] = []
-    for stored in slices:
-        found = tuple(map(pop, stored.keys, _NONE))
-        reasons = _metadata_reasons(stored.metadata, template.metadata)
-        if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
-            clean.append(stored)
-        else:
-            touched.append(_Touched(stored, found, reasons))
+    left = index_endpoints(desired)
+    clean, touched = _compare(slices, left, template, capacity)
     doubled: Mapping[EndpointKey, Endpoint] = {}
     if touched and _has_duplicates(clean, touched):
-        doubled = wanted = _index(desired)
+        doubled = wanted = index_endpoints(desired)
         clean, touched = _resolve_duplicates(slices, wanted, template, capacity)
     needs_placeholder = False
     if not desired:
@@ -402,25 +593,42 @@ def diff_group(
         keep = 1 if is_wanted and not key.ports else 0
         reason = Reason.EMPTY if is_wanted else Reason.GROUP_NOT_WANTED
         touched += [_Touched(stored, (), [reason]) for stored in clean[keep:]]
-        clean = clean[:keep]
         needs_placeholder = keep > len(clean)
         if not is_wanted:
             for item in touched:
                 item.reasons.append(reason)
-    dirty = [item.freeze(doubled, capacity) for item in touched]
+    dirty = {item.stored.name: item.freeze(doubled, capacity) for item in touched}
+    by_name = {stored.name: stored for stored in slices}
     return Diff(
         key,
         capacity,
-        tuple(sorted(dirty, key=lambda item: item.name)),
-        tuple(
-            CleanSlice(stored.name, len(stored.endpoints), stored.volatile_count)
-            for stored in clean
-        ),
+        tuple(map(dirty.__getitem__, sorted(dirty))),
+        CleanSlices(by_name, dirty),
         tuple(sorted(left.values(), key=_key_of)),
         len(desired),
         needs_placeholder,
-        {stored.name: stored for stored in slices},
+        by_name,
     )
+
+
+def _compare(
+    slices: Sequence[EndpointSlice],
+    left: dict[EndpointKey, Endpoint],
+    template: SliceTemplate,
+    capacity: int,
+) -> tuple[list[EndpointSlice], list[_Touched]]:
+    """Part slices that hold just what is wanted from others; what is found is taken from `left`."""
+    pop = left.pop
+    clean: list[EndpointSlice] = []
+    touched: list[_Touched] = []
+    for stored in slices:
+        found = tuple(map(pop, stored.keys, _NONE))
+        reasons = metadata_reasons(stored.metadata, template.metadata)
+        if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
+            clean.append(stored)
+        else:
+            touched.append(_Touched(stored, found, reasons))
+    return clean, touched
 
 
 def _resolve_duplicates(
@@ -437,7 +645,7 @@ def _resolve_duplicates(
     homes: dict[EndpointKey, dict[int, bool]] = {}  # where it is, and whether as wanted
     is_dirty = []
     for i, stored in enumerate(slices):
-        dirty = bool(_metadata_reasons(stored.metadata, template.metadata))
+        dirty = bool(metadata_reasons(stored.metadata, template.metadata))
         dirty = dirty or len(set(stored.keys)) < len(stored.keys)
         for endpoint in stored.endpoints:
             want = wanted.get(endpoint.key)
@@ -474,8 +682,8 @@ def _resolve_duplicates(
             placed.add(key)
             matches.append(wanted.get(key) if stays else None)
         found = tuple(matches)
-        reasons = _metadata_reasons(stored.metadata, template.metadata)
-        if _is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
+        reasons = metadata_reasons(stored.metadata, template.metadata)
+        if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
             touched.append(_Touched(stored, found, reasons))
@@ -520,14 +728,14 @@ def diff_state(
     by_ports: dict[tuple[object, object], GroupKey] = {}
     names: set[str] = set()
     for stored in current:
-        if not _is_visible(stored.metadata, template.metadata):
+        if not is_visible(stored.metadata, template.metadata):
             continue
         if not stored.name:
             raise ModelError("current", "must hold slices that have a name", stored)
         if stored.name in names:
             raise ModelError("current", "must not hold two slices of one name", stored.name)
         names.add(stored.name)
-        if _is_stale(stored.metadata, template.metadata):
+        if is_stale(stored.metadata, template.metadata):
             stale.append(stored)
             continue
         # Slices come with few spellings of their ports: put each in order only once.
@@ -547,23 +755,32 @@ def diff_state(
         )
         for key in sorted({**wanted, **slices}, key=lambda key: key.sort_key)
     }
-    return StateDiff(
-        tuple(_share_spare(_adopt(diffs))),
-        tuple(sorted(stale, key=lambda stored: stored.name)),
-        template,
-    )
+    return join_groups(diffs.values(), stale, template)
 
 
-def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
+def join_groups(
+    diffs: Collection[Diff], stale: Collection[EndpointSlice], template: SliceTemplate
+) -> StateDiff:
+    """Make the state of its groups, in canonical order: those in need get what others can spare.
+
+    Complexity: O(g) for g groups, and O(n) for n endpoints where one is gone and another new.
+    """
+    if len(diffs) > 1:
+        diffs = _share_spare(_adopt(diffs))
+    in_order = sorted(stale, key=lambda stored: stored.name) if stale else ()
+    return StateDiff(tuple(diffs), tuple(in_order), template)
+
+
+def _adopt(diffs: Collection[Diff]) -> Collection[Diff]:
     """Give slices of groups that are gone to the groups that want their endpoints now.
 
     So a Service whose targetPort changes has each slice updated in place, and no endpoint is
     out of all slices at any time.
     """
-    gone = [diff for diff in diffs.values() if not diff.desired_count and diff.dirty]
-    heirs = [diff for diff in diffs.values() if diff.new]
+    gone = [diff for diff in diffs if not diff.desired_count and diff.dirty]
+    heirs = [diff for diff in diffs if diff.new]
     if not gone or not heirs:
-        return list(diffs.values())
+        return diffs
     left = {diff.key: {endpoint.key: endpoint for endpoint in diff.new} for diff in heirs}
     adopted: dict[GroupKey, list[tuple[DirtySlice, EndpointSlice]]] = {}
     given: set[str] = set()
@@ -600,9 +817,9 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
             adopted.setdefault(heir.key, []).append((heir_slice, stored))
             given.add(item.name)
     result = []
-    for diff in diffs.values():
+    for diff in diffs:
         dirty = [item for item in diff.dirty if item.name not in given]
-        stays = dict(diff._stored)
+        stays = {name: stored for name, stored in diff._stored.items() if name not in given}
         for item, stored in adopted.get(diff.key, ()):
             dirty.append(item)
             stays[stored.name] = stored
@@ -612,16 +829,18 @@ def _adopt(diffs: Mapping[GroupKey, Diff]) -> list[Diff]:
     return result
 
 
-def _share_spare(diffs: Sequence[Diff]) -> Iterable[Diff]:
+def _share_spare(diffs: Collection[Diff]) -> list[Diff]:
     """Tell groups that need more slices how many the others can spare, first come first served."""
     spare = dict.fromkeys(AddressType, 0)
     for diff in diffs:
         spare[diff.key.address_type] += max(0, len(diff.dirty) - diff.slices_needed)
+    result = []
     for diff in diffs:
         kind = diff.key.address_type
         gets = min(spare[kind], max(0, diff.slices_needed - len(diff.dirty)))
         spare[kind] -= gets
-        yield attrs.evolve(diff, recyclable=gets) if gets else diff
+        result.append(attrs.evolve(diff, recyclable=gets) if gets else diff)
+    return result
 
 
 def _metadata_reasons_of(item: DirtySlice) -> list[Reason]:

@@ -831,6 +831,12 @@ def _make_slice(
     return made
 
 
+def know_summary(stored: EndpointSlice, keys: tuple[EndpointKey, ...], volatile: int) -> None:
+    """Tell a slice what it would have to gather: its keys, and how many endpoints are volatile."""
+    _assign(stored, "_cached_keys", keys)
+    _assign(stored, "_volatile", volatile)
+
+
 @final
 @attrs.frozen(kw_only=True)
 class SliceTemplate:

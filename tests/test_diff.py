@@ -488,3 +488,49 @@ def test_spare_slices_are_promised_within_an_address_type_first_come_first_serve
         group_key(METRICS): 1,
         group_key(HTTP, kind=IPV6): 0,
     }
+
+
+# --- what a strategy may ask of clean slices --------------------------------------------------
+
+
+def test_clean_slices_are_a_sequence_by_name() -> None:
+    going = endpoint(4, 1)
+    current = (
+        stored("web-2", 1, 2),
+        stored("web-1", 3),
+        stored("web-3", 5),
+        stored("web-0", going),
+    )
+    clean = diff_of(group(1, 2, 3, 5, going), *current).clean
+    items = (
+        CleanSlice("web-0", 1, 1),
+        CleanSlice("web-1", 1),
+        CleanSlice("web-2", 2),
+        CleanSlice("web-3", 1),
+    )
+    assert clean == items
+    assert clean == clean
+    assert clean != items[1:]
+    assert clean[1] == items[1]
+    assert clean[-2:] == items[-2:]
+    assert len(clean) == 4
+    assert repr(clean) == repr(items)
+
+
+def test_clean_slices_are_found_by_fill_and_heat() -> None:
+    going = endpoint(4, 1)
+    current = (
+        stored("web-2", 1, 2),
+        stored("web-1", 3),
+        stored("web-3", 5),
+        stored("web-0", going),
+        stored("web-4", 6, 7),
+    )
+    clean = diff_of(group(1, 2, 3, 5, 7, going), *current).clean
+    assert names(clean) == ["web-0", "web-1", "web-2", "web-3"]
+    assert names(clean.hot()) == ["web-0"]
+    assert clean.volatile == 1
+    assert names(clean.sparsest()) == ["web-0", "web-1", "web-3", "web-2"]
+    assert names(clean.fullest(2)) == ["web-2", "web-0", "web-1", "web-3"]
+    assert names(clean.fullest(1)) == ["web-0", "web-1", "web-3"]
+    assert names(clean.fullest(0)) == []

@@ -21,7 +21,7 @@ from endpointslice.packing.exit_order import (
     to_exit_order,
     uid_of,
 )
-from endpointslice.packing.placement import Packing, Placement, best_fit
+from endpointslice.packing.placement import Packing, Placement
 
 __all__ = ["Generational", "Moves"]
 
@@ -216,7 +216,7 @@ class _Group:
         self.fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
         self.volatile = sum(map(len, found))
         self._weight = self.volatile + _RELAPSE * sum(map(_relapsed, self.dirty))
-        self._everywhere = 2 * (self.volatile + sum(item.volatile for item in diff.clean))
+        self._everywhere = 2 * (self.volatile + diff.clean.volatile)
         # An endpoint does not change more often than once a plan.
         events = sum(len(item.changed) + item.removed for item in diff.dirty) + len(diff.new)
         self._events = min(events, self._everywhere)
@@ -269,16 +269,17 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     diff, capacity = group.diff, group.capacity
     missing = -(-group.total // capacity) - len(group.dirty)
     slices = len(diff.clean) + len(diff.dirty) + max(0, missing)
-    hot = [item for item in diff.clean if item.volatile]
+    hot = diff.clean.hot()
     front = [_Bin() for _ in range(missing)]
     # Instead of one that is created, an opened slice will do if all finds room: one that is hot
     # already; and above the fill bound as many more as there are too many, the sparsest.
     excess = slices - bound
     spare = (len(group.dirty) + missing) * capacity - group.total
-    sparsest = sorted(diff.clean if excess > 0 else (), key=lambda item: (item.count, item.name))
+    most = min(max(excess, 1), missing - diff.recyclable)
+    sparse = sorted(hot, key=_by_count)[:1] if most > 0 else []
     opened: set[str] = set()
-    for item in sorted(hot, key=lambda item: (item.count, item.name))[:1] + sparsest:
-        if len(opened) >= min(max(excess, 1), missing - diff.recyclable):
+    for item in chain(sparse, diff.clean.sparsest() if excess > 0 else ()):
+        if len(opened) >= most:
             break
         if item.count <= spare and item.name not in opened:
             spare -= item.count
@@ -290,23 +291,28 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     if not group.volatile or moves is not Moves.ANY:
         # Where what changes now must stay, one slice more could turn out to receive nothing.
         return choices[0]
-    target = _emptiest(hot, 1, capacity)
+    target = _first_with_room(sorted(hot, key=_by_count), 1, capacity)
     if target is not None:
         # It is hot already, so that what it costs later is no news.
         spared = group.later(target.volatile, target.count)
         choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
     else:
-        target = _emptiest((item for item in diff.clean if item.name not in opened), 1, capacity)
+        sparsest = (item for item in diff.clean.sparsest() if item.name not in opened)
+        target = _first_with_room(sparsest, 1, capacity)
         if target is not None:
             choices.append(_choice(group, [*front, _opened(target)], None, _WRITE))
     if slices < bound:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
     if settled * _SETTLED_SHARE >= capacity:
-        cold = [item for item in diff.clean if not item.volatile and item.name not in opened]
-        target = best_fit(cold, settled, capacity)
+
+        def cold(items: Iterable[CleanSlice]) -> Iterable[CleanSlice]:
+            return (item for item in items if not item.volatile and item.name not in opened)
+
+        target = next(iter(cold(diff.clean.fullest(capacity - settled))), None)
         if target is None:
-            target = _emptiest(cold, -(-capacity // _SETTLED_SHARE), capacity)
+            share = -(-capacity // _SETTLED_SHARE)
+            target = _first_with_room(cold(diff.clean.sparsest()), share, capacity)
         if target is not None:
             choices.append(_choice(group, front, _opened(target), _WRITE))
         elif slices < bound:
@@ -343,10 +349,16 @@ def _opened(item: CleanSlice) -> _Bin:
     return _Bin(item.name, item.count, item.volatile, is_clean=True)
 
 
-def _emptiest(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSlice | None:
+def _by_count(item: CleanSlice) -> tuple[int, str]:
+    return (item.count, item.name)
+
+
+def _first_with_room(
+    sparsest: Iterable[CleanSlice], count: int, capacity: int
+) -> CleanSlice | None:
     """The slice that costs the fewest bytes to write, with room for so many more."""
-    fitting = (item for item in clean if item.count + count <= capacity)
-    return min(fitting, key=lambda item: (item.count, item.name), default=None)
+    first = next(iter(sparsest), None)
+    return None if first is None or first.count + count > capacity else first
 
 
 # --- who goes where -----------------------------------------------------------------------------
@@ -553,18 +565,20 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
     Where no such room is left, the next sparsest slice is written to take in others.
     """
     capacity = diff.max_endpoints_per_slice
-    written = {item.name for item in placements}
-    clean = [item for item in diff.clean if item.name not in written]
-    excess = len(clean) + sum(bool(item.kept or item.added) for item in placements) - bound
+    written = {item.name for item in placements if item.name}
+    # Every dirty slice is written.
+    untouched = len(diff.clean) + len(diff.dirty) - len(written)
+    excess = untouched + sum(bool(item.kept or item.added) for item in placements) - bound
     if excess <= 0:
         return list(placements)
-    clean.sort(key=lambda item: (item.count, item.name))
     result = list(placements)
     # Cold slices were laid out last: fill these first, and keep the hot ones small.
     room = [i for i, item in enumerate(result) if 0 < len(item.endpoints) < capacity]
     free = sum(capacity - len(result[i].endpoints) for i in room)
     opened = set()
-    for item in clean:
+    for item in diff.clean.sparsest():
+        if item.name in written:
+            continue
         left = diff.open(item.name)
         if free < len(left):
             room.append(len(result))

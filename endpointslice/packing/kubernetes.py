@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, final
 from zlib import crc32
 
@@ -46,7 +47,7 @@ class KubernetesPacking:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
         capacity = diff.max_endpoints_per_slice
         changed: list[DirtySlice] = []
-        unchanged = list(diff.clean)
+        afterthoughts: list[CleanSlice] = []
         placements: dict[str, Placement] = {}
         rest: list[Endpoint] = []
         for item in diff.dirty:
@@ -55,7 +56,7 @@ class KubernetesPacking:
                 rest.extend(item.endpoints)
                 placements[item.name] = Placement(item.name)
             elif item.endpoints and _AFTERTHOUGHTS.issuperset(item.reasons):
-                unchanged.append(CleanSlice(item.name, len(item.endpoints)))
+                afterthoughts.append(CleanSlice(item.name, len(item.endpoints)))
                 if Reason.HINTS_CHANGED in item.reasons:
                     placements[item.name] = Placement(item.name, item.endpoints)
             elif item.endpoints or not _was_emptied(item):
@@ -76,7 +77,9 @@ class KubernetesPacking:
         while taken < len(rest):
             target = None
             if len(rest) - taken < capacity:
-                target = best_fit(unchanged, len(rest) - taken, capacity)
+                left = len(rest) - taken
+                fullest = islice(diff.clean.fullest(capacity - left), 1)
+                target = best_fit([*fullest, *afterthoughts], left, capacity)
             added = tuple(rest[taken : taken + capacity])
             taken += len(added)
             if target is None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import chain, filterfalse
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import attrs
 
@@ -78,7 +78,12 @@ class _Draft:
     has_moves: bool = False
 
 
-def build_plan(state: StateDiff, packings: Iterable[Packing]) -> Plan:
+def build_plan(
+    state: StateDiff,
+    packings: Iterable[Packing],
+    *,
+    unchanged: Callable[[Collection[str]], Callable[[], tuple[EndpointSlice, ...]]] | None = None,
+) -> Plan:
     """Turn packings into ordered operations.
 
     Slices that a group frees are recycled for what another group of the same address type would
@@ -87,6 +92,8 @@ def build_plan(state: StateDiff, packings: Iterable[Packing]) -> Plan:
     Args:
         state: All groups of one owner.
         packings: One for each group of `state`, in the same order.
+        unchanged: How to gather, when somebody asks, all slices but those of these names; by
+            default they are gathered at once.
 
     Returns:
         The plan. Creates come by group and position; updates by group and name, unless moves
@@ -122,7 +129,8 @@ def build_plan(state: StateDiff, packings: Iterable[Packing]) -> Plan:
         operations.append(DeleteSlice(write.stored, sorted_reasons(write.reasons)))
     operations += [DeleteSlice(stored, (Reason.STALE_OWNER,)) for stored in state.stale]
     written = {write.name for write in draft.updates + draft.deletes}
-    return Plan(tuple(operations), _unchanged(state, written), minimum_writes(state))
+    gather = _unchanged(state, written) if unchanged is None else unchanged(written)
+    return Plan(tuple(operations), gather, minimum_writes(state))
 
 
 def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
@@ -312,15 +320,10 @@ def _topological_order(waits: Sequence[Mapping[int, bool]]) -> list[int]:
     return order
 
 
-def _unchanged(state: StateDiff, written: set[str]) -> tuple[EndpointSlice, ...]:
-    left = [
-        diff.stored(item.name)
-        for diff in state.groups
-        for items in (diff.dirty, diff.clean)
-        for item in items
-        if item.name not in written
-    ]
-    left.sort(key=lambda stored: stored.name)
+def _unchanged(state: StateDiff, written: Collection[str]) -> tuple[EndpointSlice, ...]:
+    slices = chain.from_iterable(diff.slices for diff in state.groups)
+    left = [stored for stored in slices if stored.name not in written]
+    left.sort(key=attrgetter("metadata.name"))
     return tuple(left)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias, final
 
 import attrs
@@ -53,6 +54,13 @@ class DeleteSlice:
 Operation: TypeAlias = CreateSlice | UpdateSlice | DeleteSlice
 
 
+_Slices: TypeAlias = tuple[EndpointSlice, ...]
+
+
+def _gathered(unchanged: _Slices | Callable[[], _Slices]) -> _Slices:
+    return unchanged() if callable(unchanged) else unchanged
+
+
 @final
 @attrs.frozen
 class Plan:
@@ -60,13 +68,23 @@ class Plan:
 
     Attributes:
         operations: One API call each, in an order that is safe after every prefix.
-        unchanged: The owner's slices that stay as they are, by name.
         minimum_writes: The fewest writes with which any plan reaches the same state.
     """
 
     operations: tuple[Operation, ...] = ()
-    unchanged: tuple[EndpointSlice, ...] = ()
+    #: Or how to gather them: there may be thousands, and hardly anybody asks.
+    _unchanged: _Slices | Callable[[], _Slices] = attrs.field(default=(), eq=_gathered, repr=False)
     minimum_writes: int = 0
+
+    @property
+    def unchanged(self) -> tuple[EndpointSlice, ...]:
+        """The owner's slices that stay as they are, by name. Gathered when first asked for."""
+        found = _gathered(self._unchanged)
+        object.__setattr__(self, "_unchanged", found)
+        return found
+
+    def __reduce__(self) -> tuple[type[Plan], tuple[object, ...]]:
+        return Plan, (self.operations, self.unchanged, self.minimum_writes)
 
     @property
     def creates(self) -> tuple[CreateSlice, ...]:
