@@ -11,8 +11,8 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import chain, compress, count, repeat
-from operator import is_not, not_
+from itertools import chain, compress, repeat
+from operator import is_not
 from typing import Any, final, overload
 
 import attrs
@@ -452,6 +452,8 @@ def is_same(found: tuple[Endpoint | None, ...], stored: tuple[Endpoint, ...]) ->
     if not stored or found[0] is stored[0]:
         # Shared objects: a comparison of pointers, which reads no endpoint.
         return found == stored
+    if found[0] is None or found[0]._state != stored[0]._state:
+        return False
     return all(found) and list(map(_state_of, found)) == list(map(_state_of, stored))  # type: ignore[arg-type]
 
 
@@ -460,7 +462,7 @@ def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched])
 
     Only what was missed is hashed, unless that is the greater part.
     """
-    missed = list(chain.from_iterable(item.missed() for item in touched))
+    missed = list(chain.from_iterable(item.missed for item in touched))
     if not missed:
         return False
     matched = chain(
@@ -484,28 +486,37 @@ class _Touched:
     stored: EndpointSlice
     found: tuple[Endpoint | None, ...]
     reasons: list[Reason]
+    #: Where it holds another object than is wanted, or one that is not: no other is looked at.
+    #: None if nothing in it is wanted.
+    odd: Sequence[int] | None = attrs.field(init=False)
+    #: Keys of what is not wanted in it.
+    missed: Sequence[EndpointKey] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        found, keys = self.found, self.stored.keys
+        if any(found):
+            is_odd = map(is_not, found, self.stored.endpoints)
+            self.odd = list(compress(range(len(found)), is_odd))
+            self.missed = [keys[i] for i in self.odd if found[i] is None]
+        else:
+            self.odd, self.missed = None, keys
 
     def freeze(self, doubled: Collection[EndpointKey], capacity: int) -> DirtySlice:
         """Decide what stays. `doubled` is all that is wanted if anything stands twice, or empty."""
-        # Only what is not the very same object is looked at.
-        other = compress(count(), map(is_not, self.found, self.stored.endpoints))
-        wanted = {i: self.found[i] for i in other if self.found[i] != self.stored.endpoints[i]}
-        if doubled:
-            twice = set(map(doubled.__contains__, self.missed()))
-            if True in twice:
-                self.reasons.append(Reason.DUPLICATES_REMOVED)
-            if twice == {True}:
-                return dirty_slice(self.stored, wanted, self.reasons, capacity, removed=None)
-        return dirty_slice(self.stored, wanted, self.reasons, capacity)
-
-    def missed(self) -> Iterable[EndpointKey]:
-        """Keys in the slice that are not wanted there."""
-        return compress(self.stored.keys, map(not_, self.found))
+        wanted: dict[int, Endpoint | None] | None = None
+        if self.odd is not None:
+            found, stored = self.found, self.stored.endpoints
+            wanted = {i: found[i] for i in self.odd if not _is_equal(found[i], stored[i])}
+        twice = set(map(doubled.__contains__, self.missed)) if doubled else {False}
+        if True in twice:
+            self.reasons.append(Reason.DUPLICATES_REMOVED)
+        removed = Reason.ENDPOINTS_REMOVED if False in twice else None
+        return dirty_slice(self.stored, wanted, self.reasons, capacity, removed)
 
 
 def dirty_slice(
     stored: EndpointSlice,
-    wanted: Mapping[int, Endpoint | None],
+    wanted: Mapping[int, Endpoint | None] | None,
     reasons: Sequence[Reason],
     capacity: int,
     removed: Reason | None = Reason.ENDPOINTS_REMOVED,
@@ -515,25 +526,25 @@ def dirty_slice(
     Args:
         stored: The slice.
         wanted: What is wanted where it holds something else, by position; None for what is not
-            wanted there.
+            wanted there. Or None if nothing in it is wanted.
         reasons: Why it must be written, as far as it is not for its endpoints.
         capacity: In endpoints.
         removed: The reason for what is not wanted there.
 
     Complexity: O(m) for m endpoints, in one copy; else O(w) for those that are wanted otherwise.
     """
-    kept: list[Any] = list(stored.endpoints)
+    kept: list[Any] = [] if wanted is None else list(stored.endpoints)
     found = list(reasons)
     changed: list[EndpointKey] = []
-    gone = 0
+    gone = len(stored.endpoints) - len(kept)
     hints_only = True
-    for i, want in wanted.items():
+    for i, want in wanted.items() if wanted else ():
         was = stored.endpoints[i]
         if want is None:
             kept[i] = None
             gone += 1
         else:
-            kept[i] = _updated(want, was)
+            kept[i] = _updated(want, was) if was.extra else want
             changed.append(want.key)
             hints_only = hints_only and _differs_in_hints_only(want, was)
     endpoints: tuple[Endpoint, ...] = tuple(filter(None, kept)) if gone else tuple(kept)
@@ -544,6 +555,10 @@ def dirty_slice(
     if len(endpoints) > capacity:
         found.append(Reason.OVER_CAPACITY)
     return DirtySlice(stored.name, endpoints, frozenset(changed), sorted_reasons(found), gone)
+
+
+def _is_equal(found: Endpoint | None, stored: Endpoint) -> bool:
+    return found is not None and found._state == stored._state
 
 
 def _differs_in_hints_only(one: Endpoint, other: Endpoint) -> bool:

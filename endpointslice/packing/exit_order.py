@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
+from functools import cached_property
 from itertools import chain, compress
 from operator import attrgetter, not_
 from typing import Final
@@ -46,6 +48,10 @@ def to_exit_order(value: str) -> ExitOrder:
 #: So many endpoints a node must hold on average for nodes to be what endpoints leave by.
 _SHARED_NODE: Final = 2
 
+#: A leading zero is none of Kubernetes', nor is another alphabet's digit. A name has at most 253
+#: characters; of thousands of digits Python refuses to make a number.
+_ORDINAL: Final = re.compile(r"0|[1-9][0-9]{0,252}")
+
 _node_of: Final[Callable[[Endpoint], str | None]] = attrgetter("node_name")
 is_terminating: Final[Callable[[Endpoint], bool]] = attrgetter("conditions.terminating")
 
@@ -72,21 +78,22 @@ class Departures:
             volatile = list(filter(_is_volatile_of, chain.from_iterable(seen)))
         self._seen = seen
         self._volatile = volatile
-        self._ordinals: dict[EndpointKey, int] = {}
-        if order is ExitOrder.AUTO or order is ExitOrder.ORDINAL:
-            self._ordinals = _ordinals(chain.from_iterable(seen))
-        if order is ExitOrder.AUTO and self._ordinals:
-            order = ExitOrder.ORDINAL
         self._order = order
+
+    @cached_property
+    def _ordinals(self) -> dict[EndpointKey, int]:
+        """The ordinals of all in sight; of some orders nobody asks."""
+        is_asked = self._order is ExitOrder.AUTO or self._order is ExitOrder.ORDINAL
+        return _ordinals(chain.from_iterable(self._seen)) if is_asked else {}
 
     def next_in_line(self, count: int) -> frozenset[EndpointKey]:
         """Return the `count` that a StatefulSet is going to replace next, while it does so.
 
         They are those below the lowest ordinal that is not settled. Complexity: O(n).
         """
-        if not self._ordinals:
+        if not self._volatile or not self._ordinals:
             return frozenset()
-        turn = min((self._ordinals[endpoint.key] for endpoint in self._volatile), default=0)
+        turn = min(self._ordinals[endpoint.key] for endpoint in self._volatile)
         return frozenset(
             key for key, ordinal in self._ordinals.items() if turn - count <= ordinal < turn
         )
@@ -102,6 +109,8 @@ class Departures:
 
         Complexity: O(n log n).
         """
+        if len(endpoints) < 2:
+            return list(endpoints)
         going = [endpoint for endpoint in self._volatile if endpoint.conditions.terminating]
         result = self._sorted(endpoints, going)
         losing = set(map(_owner_of, going))
@@ -113,12 +122,15 @@ class Departures:
 
     def _sorted(self, endpoints: Sequence[Endpoint], going: Sequence[Endpoint]) -> list[Endpoint]:
         order = self._order
+        if order is ExitOrder.AUTO and self._ordinals:
+            order = ExitOrder.ORDINAL
         if order is ExitOrder.AUTO or order is ExitOrder.NODE:
             at: defaultdict[str | None, list[Endpoint]] = defaultdict(list)
             for endpoint in endpoints:
                 at[endpoint.node_name].append(endpoint)
             if len(endpoints) < sum(map(len, self._seen)):
-                staying = Counter(map(_node_of, chain.from_iterable(self._seen)))
+                # Two passes: where endpoints lie scattered, to hash between reads doubles the time.
+                staying = Counter([endpoint.node_name for part in self._seen for endpoint in part])
             else:
                 staying = Counter({node: len(found) for node, found in at.items()})
             staying.subtract(map(_node_of, going))
@@ -158,9 +170,7 @@ def _ordinals(endpoints: Iterable[Endpoint]) -> dict[EndpointKey, int]:
     for endpoint in endpoints:
         target = endpoint.target_ref
         prefix, _, digits = ("", "", "") if target is None else target.name.rpartition("-")
-        # A leading zero is none of Kubernetes', nor is another alphabet's digit.
-        is_ordinal = digits.isdecimal() and digits == str(int(digits))
-        if not is_ordinal or owner not in {None, prefix}:
+        if not _ORDINAL.fullmatch(digits) or owner not in {None, prefix}:
             return {}
         owner = prefix
         found[endpoint.key] = int(digits)

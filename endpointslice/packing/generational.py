@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from itertools import chain
-from math import ceil
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -121,15 +121,20 @@ class Generational:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
         if diff.is_empty:
             return Packing(())
-        # As it is written: 0.6 is six tenths.
-        room = Fraction(str(self.min_fill)) * diff.max_endpoints_per_slice
-        bound = ceil(diff.desired_count / room) + _SLACK
+        filled, whole = _as_written(self.min_fill)
+        bound = -(-diff.desired_count * whole // (filled * diff.max_endpoints_per_slice)) + _SLACK
         group = _Group(diff, self.exit_order, self.volatile)
         choice = _choose(group, bound, self.moves)
         placements = _Layout(group, choice, self.moves).placements()
         if self.moves is not Moves.NEVER:
             placements = _fold(diff, placements, bound)
         return Packing(tuple(placements))
+
+
+@lru_cache(maxsize=64)
+def _as_written(value: float) -> tuple[int, int]:
+    """A number as a fraction: to whom writes it, 0.6 is six tenths."""
+    return Fraction(str(value)).as_integer_ratio()
 
 
 # --- what there is ------------------------------------------------------------------------------
@@ -210,16 +215,7 @@ class _Group:
             )
             for item, volatile in zip(diff.dirty, moving, strict=True)
         ]
-        #: Those that may be hot, in the order in which they are chosen: those with little that is
-        #: settled come first, for a hot slice is written often, so it should be small.
-        self.fitting = [item for item in self.dirty if item.count <= self.capacity]
-        self.fitting.sort(key=lambda item: (2 * item.settled - item.volatile, item.name))
         self.volatile = sum(map(len, found))
-        self._weight = self.volatile + _RELAPSE * sum(map(_relapsed, self.dirty))
-        self._everywhere = 2 * (self.volatile + diff.clean.volatile)
-        # An endpoint does not change more often than once a plan.
-        events = sum(len(item.changed) + item.removed for item in diff.dirty) + len(diff.new)
-        self._events = min(events, self._everywhere)
 
     def volatile_of(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
         """Those that are expected to change soon."""
@@ -234,6 +230,16 @@ class _Group:
             or (others is not None and others(endpoint))
         ]
 
+    @cached_property
+    def fitting(self) -> list[_Bin]:
+        """Those that may be hot, in the order in which they are chosen.
+
+        Those with little that is settled come first: a hot slice is written often, so it should
+        be small.
+        """
+        fitting = [item for item in self.dirty if item.count <= self.capacity]
+        return sorted(fitting, key=lambda item: (2 * item.settled - item.volatile, item.name))
+
     def later(self, volatile: int, size: int) -> int:
         """What slices cost later on that have so many volatile endpoints, in thousandths."""
         if not volatile:
@@ -242,6 +248,20 @@ class _Group:
         often = self._everywhere + self._events * volatile
         once = volatile * self._everywhere * price // often
         return once * self._weight // max(1, self.volatile)
+
+    @cached_property
+    def _everywhere(self) -> int:
+        return 2 * (self.volatile + self.diff.clean.volatile)
+
+    @cached_property
+    def _events(self) -> int:
+        # An endpoint does not change more often than once a plan.
+        gone = sum(len(item.changed) + item.removed for item in self.diff.dirty)
+        return min(gone + len(self.diff.new), self._everywhere)
+
+    @cached_property
+    def _weight(self) -> int:
+        return self.volatile + _RELAPSE * sum(map(_relapsed, self.dirty))
 
 
 # --- which slices are written, and in which order -----------------------------------------------
@@ -267,30 +287,16 @@ class _Choice:
 def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
     """Choose the cheapest: what must be written, and at most one slice more."""
     diff, capacity = group.diff, group.capacity
-    missing = -(-group.total // capacity) - len(group.dirty)
-    slices = len(diff.clean) + len(diff.dirty) + max(0, missing)
-    hot = diff.clean.hot()
-    front = [_Bin() for _ in range(missing)]
-    # Instead of one that is created, an opened slice will do if all finds room: one that is hot
-    # already; and above the fill bound as many more as there are too many, the sparsest.
-    excess = slices - bound
-    spare = (len(group.dirty) + missing) * capacity - group.total
-    most = min(max(excess, 1), missing - diff.recyclable)
-    sparse = sorted(hot, key=_by_count)[:1] if most > 0 else []
-    opened: set[str] = set()
-    for item in chain(sparse, diff.clean.sparsest() if excess > 0 else ()):
-        if len(opened) >= most:
-            break
-        if item.count <= spare and item.name not in opened:
-            spare -= item.count
-            front[-1 - len(opened)] = _opened(item)
-            opened.add(item.name)
-    slices -= len(opened)
-    hot = [item for item in hot if item.name not in opened]
+    missing = max(0, -(-group.total // capacity) - len(group.dirty))
+    slices = len(diff.clean) + len(diff.dirty) + missing
+    front = _front(group, missing, slices - bound) if missing else []
     choices = [_choice(group, front, None)]
     if not group.volatile or moves is not Moves.ANY:
         # Where what changes now must stay, one slice more could turn out to receive nothing.
         return choices[0]
+    opened = {item.name for item in front if item.is_clean}
+    slices -= len(opened)
+    hot = [item for item in diff.clean.hot() if item.name not in opened]
     target = _first_with_room(sorted(hot, key=_by_count), 1, capacity)
     if target is not None:
         # It is hot already, so that what it costs later is no news.
@@ -318,6 +324,27 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         elif slices < bound:
             choices.append(_choice(group, front, _Bin(), _WRITE + _SLICE))
     return min(choices, key=lambda choice: choice.cost)
+
+
+def _front(group: _Group, missing: int, excess: int) -> list[_Bin]:
+    """What is written because dirty slices do not hold all: so many, of which some are opened.
+
+    Instead of one that is created, an opened slice will do if all finds room: one that is hot
+    already; and above the fill bound as many more as there are too many, the sparsest.
+    """
+    diff, capacity = group.diff, group.capacity
+    spare = (len(group.dirty) + missing) * capacity - group.total
+    front = [_Bin() for _ in range(missing)]
+    opened: set[str] = set()
+    hottest = sorted(diff.clean.hot(), key=_by_count)[:1]
+    for item in chain(hottest, diff.clean.sparsest() if excess > 0 else ()):
+        if len(opened) >= min(max(excess, 1), missing - diff.recyclable):
+            break
+        if item.count <= spare and item.name not in opened:
+            spare -= item.count
+            front[-1 - len(opened)] = _opened(item)
+            opened.add(item.name)
+    return front
 
 
 def _choice(group: _Group, front: Sequence[_Bin], taker: _Bin | None, cost: int = 0) -> _Choice:
@@ -381,8 +408,8 @@ class _Layout:
         self._home: dict[EndpointKey, _Bin] = {}
         outside = list(group.diff.new)
         volatile = list(group.new)
-        for place, item in enumerate(self._bins):
-            item.place = place
+        self._put_in_order()
+        for item in self._bins:
             item.size = min(item.count, capacity)
             if item.is_clean:
                 item.before = group.diff.open(item.name)
@@ -399,9 +426,10 @@ class _Layout:
         self._gather()
         self._settle()
 
-    @property
-    def _bins(self) -> list[_Bin]:
-        return [*self._takers, *self._hot, *self._cold]
+    def _put_in_order(self) -> None:
+        self._bins = [*self._takers, *self._hot, *self._cold]
+        for place, item in enumerate(self._bins):
+            item.place = place
 
     # --- the steps
 
@@ -469,8 +497,7 @@ class _Layout:
             return (item.count > self._capacity, median, item.name)
 
         self._cold.sort(key=order)
-        for place, item in enumerate(self._bins):
-            item.place = place
+        self._put_in_order()
 
     # --- the tools
 
@@ -540,10 +567,12 @@ def _is_coming(item: _Bin) -> bool:
 def _relapsed(item: _Bin) -> int:
     """How many endpoints of it were ready until now, as far as their change tells."""
     return sum(
-        endpoint.key in item.changed
-        and not endpoint.conditions.ready
-        and not endpoint.conditions.terminating
-        for endpoint in item.moving
+        [
+            not endpoint.conditions.ready
+            and not endpoint.conditions.terminating
+            and endpoint.key in item.changed
+            for endpoint in item.moving
+        ]
     )
 
 
@@ -566,7 +595,6 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
     """
     capacity = diff.max_endpoints_per_slice
     written = {item.name for item in placements if item.name}
-    # Every dirty slice is written.
     untouched = len(diff.clean) + len(diff.dirty) - len(written)
     excess = untouched + sum(bool(item.kept or item.added) for item in placements) - bound
     if excess <= 0:
@@ -575,15 +603,14 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
     # Cold slices were laid out last: fill these first, and keep the hot ones small.
     room = [i for i, item in enumerate(result) if 0 < len(item.endpoints) < capacity]
     free = sum(capacity - len(result[i].endpoints) for i in room)
-    opened = set()
     for item in diff.clean.sparsest():
         if item.name in written:
             continue
         left = diff.open(item.name)
         if free < len(left):
+            # The next to be folded is no sparser, so that it will not fit without this one.
             room.append(len(result))
             free += capacity - len(left)
-            opened.add(item.name)
             result.append(Placement(item.name, left))
             continue
         free -= len(left)
@@ -598,4 +625,4 @@ def _fold(diff: Diff, placements: Sequence[Placement], bound: int) -> list[Place
         excess -= 1
         if not excess:
             break
-    return [item for item in result if item.added or item.name not in opened]
+    return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import attrs
@@ -52,22 +53,24 @@ class MinimalWrites:
         if self.merge:
             total = sum(len(item.endpoints) for item in order) + len(diff.new)
             survivors = order[: -(-total // capacity)]
-        rest: list[Endpoint] = []
+        loose: list[Endpoint] = []
         for item in order[len(survivors) :]:
-            rest.extend(item.endpoints)
+            loose += item.endpoints
         for item in survivors:
-            rest.extend(item.endpoints[capacity:])
-        rest.extend(diff.new)
+            loose += item.endpoints[capacity:]
+        rest: Sequence[Endpoint] = [*loose, *diff.new] if loose else diff.new
         if self.exit_order is not None:
             seen = [*(item.endpoints for item in order), diff.new]
             rest = Departures(self.exit_order, seen).sorted(rest)
         placements, taken = _fill(survivors, rest, capacity)
         placements += [Placement(item.name) for item in order[len(survivors) :]]
-        return Packing((*placements, *place_rest(diff, rest[taken:])))
+        if taken < len(rest):
+            placements += place_rest(diff, rest[taken:])
+        return Packing(tuple(placements))
 
 
 def _fill(
-    slices: list[DirtySlice], rest: list[Endpoint], capacity: int
+    slices: Sequence[DirtySlice], rest: Sequence[Endpoint], capacity: int
 ) -> tuple[list[Placement], int]:
     """Fill the room of slices that are written anyway, in order; how many found room."""
     placements = []
