@@ -3,6 +3,7 @@
     python -m benchmarks.counted            # print
     python -m benchmarks.counted --check    # compare with counted.json; exit with 1 if it differs
     python -m benchmarks.counted --write    # write counted.json
+    python -m benchmarks.counted --line     # its totals, the line of this release for the docs
 
 Every scenario is planned in both orders, and the counts must agree. The histories are hundreds
 of small steps each, one plan a step, as a controller makes them. A change here that is meant
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
@@ -49,7 +51,7 @@ from endpointslice import (
     reconcile,
 )
 
-__all__ = ["count_all", "main"]
+__all__ = ["count_all", "main", "release_line"]
 
 _FILE: Final = Path(__file__).with_name("counted.json")
 _SIZES: Final = (100, 1_000, 10_000)
@@ -285,13 +287,31 @@ def differences(recorded: Counted, found: Counted) -> list[tuple[str, ...]]:
     return rows
 
 
+def release_line() -> str:
+    """Return this version and, by strategy, all that is recorded: writes / bytes / moves."""
+    recorded: Counted = json.loads(_FILE.read_text(encoding="utf-8"))
+    project = tomllib.loads((_FILE.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    cells = [project["project"]["version"]]
+    for name in _STRATEGIES:
+        counts = [strategies[name] for strategies in recorded.values()]
+        writes = sum(item["creates"] + item["updates"] + item["deletes"] for item in counts)
+        size = sum(item["bytes_written"] for item in counts)
+        moved = sum(item["endpoints_moved"] for item in counts)
+        cells.append(f"{writes:,} / {size:,} / {moved:,}")
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counted", description=__doc__)
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="compare with counted.json")
     action.add_argument("--write", action="store_true", help="write counted.json")
+    action.add_argument("--line", action="store_true", help="print the totals of counted.json")
     options = parser.parse_args()
+    if options.line:
+        print(release_line())
+        return 0
     found = count_all()
     if options.write:
         _FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")

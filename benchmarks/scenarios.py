@@ -21,7 +21,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -31,6 +31,7 @@ from endpointslice import (
     Endpoint,
     EndpointGroup,
     EndpointSlice,
+    GroupKey,
     Node,
     Pod,
     Service,
@@ -47,7 +48,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPACITY",
+    "PORTS",
+    "SERVICES",
     "SIZES",
+    "SMALL",
     "Dicts",
     "Kind",
     "Left",
@@ -71,6 +75,8 @@ CAPACITY: Final = 100
 SMALL: Final = 10
 SIZES: Final = (100, 1_000, 10_000, 100_000)
 _SEED: Final = 20_240_229
+#: How many Services are kept for the next scenario: as many as a growth gate has.
+SERVICES: Final = 11
 #: Endpoints per node.
 _PODS_PER_NODE: Final = 30
 _ZONES: Final = ("zone-a", "zone-b", "zone-c")
@@ -317,14 +323,14 @@ def _no_collector() -> Generator[None]:
         gc.enable()
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=SERVICES)
 def _population(n: int, seed: int) -> tuple[list[Row], Population]:
     """The endpoints that stand, and where others come from."""
     population = Population(Random(_SEED + seed), max(1, n // _PODS_PER_NODE))
     return population.rows(n), population
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=SERVICES)
 def standing(n: int, seed: int = 0) -> tuple[EndpointSlice, ...]:
     """Return slices of n endpoints. All scenarios of one size and seed share them."""
     with _no_collector():
@@ -370,8 +376,12 @@ def _made(kind: Kind, n: int, seed: int) -> list[Endpoint]:
 
 def group(endpoints: Iterable[Endpoint]) -> EndpointGroup:
     """Return the Service's only group, with these endpoints."""
-    key = decode_slice(slice_manifest("web", ())).group_key
-    return EndpointGroup(key=key, endpoints=tuple(endpoints))
+    return EndpointGroup(key=_group_key(), endpoints=tuple(endpoints))
+
+
+@cache
+def _group_key() -> GroupKey:
+    return decode_slice(slice_manifest("web", ())).group_key
 
 
 def decoded_endpoints(rows: Sequence[Row]) -> list[Endpoint]:

@@ -27,6 +27,7 @@ __all__ = [
 #: A round runs a thing again and again for so long, in nanoseconds.
 LEAST_NS: Final = 2_000_000
 
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -71,12 +72,12 @@ def samples(thing: Callable[[], object], least_ns: int = LEAST_NS) -> list[float
 
 
 def interleaved(
-    things: Mapping[str, Callable[[], object]], rounds: int, *, least_ns: int = LEAST_NS
-) -> dict[str, list[float]]:
+    things: Mapping[_K, Callable[[], object]], rounds: int, *, least_ns: int = LEAST_NS
+) -> dict[_K, list[float]]:
     """Return the CPU seconds of calls of each thing, in rounds that run each of them in turn."""
     for thing in things.values():
         thing()
-    found: dict[str, list[float]] = {name: [] for name in things}
+    found: dict[_K, list[float]] = {name: [] for name in things}
     for _ in range(rounds):
         for name, thing in things.items():
             found[name] += samples(thing, least_ns)

@@ -52,6 +52,15 @@ class Worker:
         found: list[float] | None = json.loads(answer)
         return found
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it answers: it does not if its revision lacks what every case needs."""
+        try:
+            self.forget()
+        except (BrokenPipeError, RuntimeError):
+            return False
+        return True
+
     def has(self, case: Case, thing: str, n: int) -> bool:
         """Make a thing, run it once, and say whether this revision has it."""
         return self._ask("make", case.title, thing, n) is not None
