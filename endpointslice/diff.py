@@ -11,6 +11,7 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from heapq import merge
 from itertools import chain, compress, repeat
 from operator import is_not
 from typing import Any, final, overload
@@ -132,13 +133,13 @@ class SliceIndex:
         volatile: How many endpoints of all slices are volatile.
     """
 
-    __slots__ = ("_by_count", "_hot", "_summaries", "volatile")
+    __slots__ = ("_cold", "_hot", "_summaries", "volatile")
 
     def __init__(self, slices: Iterable[EndpointSlice] = ()) -> None:
         self._summaries: dict[str, CleanSlice] = {}
-        self._hot: dict[str, CleanSlice] = {}
-        #: The names of the slices of each count, in order.
-        self._by_count: dict[int, list[str]] = {}
+        #: The names of the slices of each count, in order; with volatile endpoints, and without.
+        self._hot: dict[int, list[str]] = {}
+        self._cold: dict[int, list[str]] = {}
         self.volatile = 0
         for stored in slices:
             self.add(stored)
@@ -150,56 +151,53 @@ class SliceIndex:
         """Add a slice. Complexity: O(log s) for s slices, and a move of O(s) bytes."""
         item = CleanSlice(stored.name, len(stored.endpoints), stored.volatile_count)
         self._summaries[item.name] = item
-        insort(self._by_count.setdefault(item.count, []), item.name)
-        if item.volatile:
-            self._hot[item.name] = item
-            self.volatile += item.volatile
+        self.volatile += item.volatile
+        insort(self._buckets(item).setdefault(item.count, []), item.name)
 
     def remove(self, name: str) -> None:
         """Remove a slice. Complexity: as `add`."""
         item = self._summaries.pop(name)
-        bucket = self._by_count[item.count]
-        del bucket[bisect_left(bucket, name)]
-        if not bucket:
-            del self._by_count[item.count]
-        if item.volatile:
-            del self._hot[name]
-            self.volatile -= item.volatile
+        self.volatile -= item.volatile
+        buckets = self._buckets(item)
+        names = buckets[item.count]
+        del names[bisect_left(names, name)]
+        if not names:
+            del buckets[item.count]
 
     def update(self, stored: EndpointSlice) -> None:
-        """Take note of what a slice has become. Complexity: O(1) if its count is the same."""
-        name = stored.name
-        item = self._summaries[name]
-        count, volatile = len(stored.endpoints), stored.volatile_count
-        if item.count != count:
-            self.remove(name)
+        """Take note of what a slice has become. Complexity: O(1) if its summary is the same."""
+        item = self._summaries[stored.name]
+        if item.count != len(stored.endpoints) or item.volatile != stored.volatile_count:
+            self.remove(item.name)
             self.add(stored)
-        elif item.volatile != volatile:
-            self.volatile += volatile - item.volatile
-            self._summaries[name] = item = CleanSlice(name, count, volatile)
-            if volatile:
-                self._hot[name] = item
-            else:
-                del self._hot[name]
 
     def by_name(self) -> list[CleanSlice]:
         """All of them. Complexity: O(s log s)."""
         return list(map(self._summaries.__getitem__, sorted(self._summaries)))
 
-    def hot(self) -> list[CleanSlice]:
-        """Those with volatile endpoints, by name. Complexity: O(h log h) for h of them."""
-        return list(map(self._hot.__getitem__, sorted(self._hot)))
+    def sparsest(self, *, hot: bool | None) -> Iterator[CleanSlice]:
+        """Those that are hot, or are not, or all: by count, then name. See `fullest` for cost."""
+        return self._walk(hot, sorted(self._counts(hot)))
 
-    def by_count(self) -> Iterator[CleanSlice]:
-        """All by count, those of one count by name. Complexity: O(1) for the first."""
-        for number in sorted(self._by_count):
-            yield from map(self._summaries.__getitem__, self._by_count[number])
+    def fullest(self, *, hot: bool | None, most: int) -> Iterator[CleanSlice]:
+        """Those of at most so many endpoints by falling count, then name.
 
-    def by_room(self, most: int) -> Iterator[CleanSlice]:
-        """Those of at most so many endpoints by falling count, then name. Complexity: as above."""
-        for number in sorted(self._by_count, reverse=True):
-            if number <= most:
-                yield from map(self._summaries.__getitem__, self._by_count[number])
+        Complexity: O(c) for the first, for a capacity of c.
+        """
+        counts = (number for number in self._counts(hot) if number <= most)
+        return self._walk(hot, sorted(counts, reverse=True))
+
+    def _buckets(self, item: CleanSlice) -> dict[int, list[str]]:
+        return self._hot if item.volatile else self._cold
+
+    def _counts(self, hot: bool | None) -> Iterable[int]:
+        return {**self._hot, **self._cold} if hot is None else self._hot if hot else self._cold
+
+    def _walk(self, hot: bool | None, counts: Iterable[int]) -> Iterator[CleanSlice]:
+        for number in counts:
+            parts = (self._hot.get(number, ()), self._cold.get(number, ()))
+            names = merge(*parts) if hot is None else parts[not hot]
+            yield from map(self._summaries.__getitem__, names)
 
 
 @final
@@ -256,20 +254,19 @@ class CleanSlices(Sequence[CleanSlice]):
         index = self._indexed()
         return index.volatile - sum(index[name].volatile for name in self._dirty)
 
-    def hot(self) -> list[CleanSlice]:
-        """Return those with volatile endpoints, by name. Complexity: O(h log h) for h."""
-        return list(self._clean(self._indexed().hot()))
+    def sparsest(self, *, hot: bool | None = None) -> Iterator[CleanSlice]:
+        """Yield the emptiest first; ties go to the lower name.
 
-    def fullest(self, most: int) -> Iterator[CleanSlice]:
-        """Yield those of at most so many endpoints, the fullest first; ties go to the lower name.
+        Args:
+            hot: Only those that have volatile endpoints, or only those that have none.
 
-        Complexity: O(d) for the first.
+        Complexity: O(c + d) for the first, for a capacity of c and d dirty slices.
         """
-        return self._clean(self._indexed().by_room(most))
+        return self._clean(self._indexed().sparsest(hot=hot))
 
-    def sparsest(self) -> Iterator[CleanSlice]:
-        """Yield the emptiest first; ties go to the lower name. Complexity: O(d) for the first."""
-        return self._clean(self._indexed().by_count())
+    def fullest(self, most: int, *, hot: bool | None = None) -> Iterator[CleanSlice]:
+        """Yield those of at most so many endpoints, the fullest first; else as `sparsest`."""
+        return self._clean(self._indexed().fullest(hot=hot, most=most))
 
     def _all(self) -> tuple[CleanSlice, ...]:
         if self._by_name is None:

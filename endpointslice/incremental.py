@@ -47,7 +47,7 @@ from endpointslice.models import (
     know_summary,
 )
 from endpointslice.packing import PackingStrategy
-from endpointslice.plan import Plan, UpdateSlice, build_plan
+from endpointslice.plan import DeleteSlice, Plan, UpdateSlice, build_plan
 from endpointslice.reconcile import DEFAULT_STRATEGY
 
 __all__ = ["IncrementalReconciler"]
@@ -152,15 +152,15 @@ class _Group:
         Complexity: O(c) for a capacity of c.
         """
         held = self._home.get(key)
-        if held is not None:
+        if held is None:
+            before = self.new.pop(key, None)
+            if endpoint is not None:
+                self.new[key] = endpoint
+        else:
             i = held.stored.keys.index(key)
             before = held.content(i)
             held.want(i, endpoint)
             self._refresh(held)
-        else:
-            before = self.new.pop(key, None)
-            if endpoint is not None:
-                self.new[key] = endpoint
         self.count += (endpoint is not None) - (before is not None)
         return before
 
@@ -283,24 +283,16 @@ class _Group:
 
         Complexity: O(c) for a capacity of c, in copies; O(e) for e endpoints that changed.
         """
-        held = self._held.get(after.name)
-        if held is None or self._copies:
+        name = after.metadata.name
+        held = self._held.get(name)
+        added = None if held is None or self._copies else self._arrivals(held, after)
+        if held is None or added is None:
             return False
-        before = held.stored
-        kept = before.endpoints if held.dirty is None else held.dirty.endpoints
-        endpoints = after.endpoints
-        added = endpoints[len(kept) :]
-        if (
-            (endpoints is not kept and endpoints[: len(kept)] != kept)
-            or (held.wanted and held.dirty is None)
-            or (added and not all(endpoint.key in self.new for endpoint in added))
-            or after.ports is not before.ports
-        ):
-            return False
+        before, wanted = held.stored, held.wanted
         keys = before.keys
         volatile = before.volatile_count
         gone = []
-        for i, endpoint in held.wanted.items():
+        for i, endpoint in wanted.items():
             volatile -= before.endpoints[i].conditions.is_volatile
             if endpoint is None:
                 gone.append(i)
@@ -321,11 +313,30 @@ class _Group:
         know_summary(after, keys, volatile)
         if after.metadata is not before.metadata:
             held.reasons = metadata_reasons(after.metadata, template)
-        held.wanted = {}
-        held.stored = self.stored[after.name] = after
+        if wanted:
+            held.wanted = {}
+        held.stored = self.stored[name] = after
         self._index.update(after)
         self._refresh(held)
         return True
+
+    def _arrivals(self, held: _Held, after: EndpointSlice) -> tuple[Endpoint, ...] | None:
+        """What came into a slice, if nothing moved; else None."""
+        if held.dirty is not None:
+            kept = held.dirty.endpoints
+        elif not held.wanted:
+            kept = held.stored.endpoints
+        else:
+            return None
+        if after.ports is not held.stored.ports:
+            return None
+        endpoints = after.endpoints
+        if endpoints is kept:
+            return ()
+        added = endpoints[len(kept) :]
+        keys = set(map(_key_of, added))
+        moved = endpoints[: len(kept)] != kept or len(keys) < len(added)
+        return None if moved or not keys <= self.new.keys() else added
 
     def _refresh(self, held: _Held) -> None:
         """Tell whether a slice is dirty."""
@@ -370,7 +381,12 @@ class _Group:
 def _changed_part(
     before: tuple[Endpoint, ...], after: tuple[Endpoint, ...]
 ) -> tuple[tuple[Endpoint, ...], tuple[Endpoint, ...]]:
-    """Cut off what both begin with and what both end with: pointers alone are compared."""
+    """Cut off what both begin with and what both end with: pointers alone are compared.
+
+    Tuples of the same objects are found equal without a look at any of these.
+    """
+    if before == after:
+        return (), ()
     shorter = min(len(before), len(after))
     begin = next(compress(count(), map(is_not, before, after)), shorter)
     backwards = map(is_not, reversed(before), reversed(after))
@@ -750,19 +766,18 @@ class IncrementalReconciler:
 
     def _carry_out(self, plan: Plan) -> None:
         """Take the slices to be as they are after the plan, but for those that it creates."""
-        moved = []
+        template = self._template.metadata
+        moved: list[UpdateSlice | DeleteSlice] = []
         for operation in plan.operations:
-            if operation.before is None:
-                continue
-            name = operation.before.name
-            if isinstance(operation, UpdateSlice) and self._where[name].settle(
-                operation.after, self._template.metadata
-            ):
-                self._shelf.put(operation.after)
-            else:
+            if isinstance(operation, UpdateSlice):
+                after = operation.after
+                if self._where[after.metadata.name].settle(after, template):
+                    self._shelf.put(after)
+                else:
+                    moved.append(operation)
+            elif isinstance(operation, DeleteSlice):
                 moved.append(operation)
         for operation in moved:
-            assert operation.before is not None
             self.forget(operation.before.name)
         for operation in moved:
             if operation.after is not None:
@@ -802,13 +817,15 @@ def _by_group(
 class _Change:
     """Changes of what is desired, and the way back."""
 
+    __slots__ = ("_groups", "_wanted")
+
     def __init__(self) -> None:
-        self._groups: dict[int, tuple[_Group, bool, tuple[Endpoint, ...] | None]] = {}
+        self._groups: list[tuple[_Group, bool, tuple[Endpoint, ...] | None]] = []
         self._wanted: list[tuple[_Group, EndpointKey, Endpoint | None]] = []
 
     def ask_for(self, group: _Group, *, is_wanted: bool) -> None:
         """Want a group, or want it no longer. It comes before what changes in the group."""
-        self._groups.setdefault(id(group), (group, group.is_wanted, group.last))
+        self._groups.append((group, group.is_wanted, group.last))
         group.is_wanted = is_wanted
 
     def want(self, group: _Group, key: EndpointKey, endpoint: Endpoint | None) -> None:
@@ -828,5 +845,5 @@ class _Change:
         """Desire what was desired before."""
         for group, key, endpoint in reversed(self._wanted):
             group.want(key, endpoint)
-        for group, is_wanted, last in self._groups.values():
+        for group, is_wanted, last in reversed(self._groups):
             group.is_wanted, group.last = is_wanted, last

@@ -528,7 +528,10 @@ def test_clean_slices_are_found_by_fill_and_heat() -> None:
     )
     clean = diff_of(group(1, 2, 3, 5, 7, going), *current).clean
     assert names(clean) == ["web-0", "web-1", "web-2", "web-3"]
-    assert names(clean.hot()) == ["web-0"]
+    assert names(clean.sparsest(hot=True)) == ["web-0"]
+    assert names(clean.sparsest(hot=False)) == ["web-1", "web-3", "web-2"]
+    assert names(clean.fullest(2, hot=False)) == ["web-2", "web-1", "web-3"]
+    assert names(clean.fullest(1, hot=True)) == ["web-0"]
     assert clean.volatile == 1
     assert names(clean.sparsest()) == ["web-0", "web-1", "web-3", "web-2"]
     assert names(clean.fullest(2)) == ["web-2", "web-0", "web-1", "web-3"]

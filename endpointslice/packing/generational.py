@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, TypeAlias, final
 
 import attrs
@@ -296,29 +296,27 @@ def _choose(group: _Group, bound: int, moves: Moves) -> _Choice:
         return choices[0]
     opened = {item.name for item in front if item.is_clean}
     slices -= len(opened)
-    hot = [item for item in diff.clean.hot() if item.name not in opened]
-    target = _first_with_room(sorted(hot, key=_by_count), 1, capacity)
+
+    def left(items: Iterable[CleanSlice]) -> Iterator[CleanSlice]:
+        return (item for item in items if item.name not in opened)
+
+    target = _with_room(left(diff.clean.sparsest(hot=True)), 1, capacity)
     if target is not None:
         # It is hot already, so that what it costs later is no news.
         spared = group.later(target.volatile, target.count)
         choices.append(_choice(group, [*front, _opened(target)], None, _WRITE - spared))
     else:
-        sparsest = (item for item in diff.clean.sparsest() if item.name not in opened)
-        target = _first_with_room(sparsest, 1, capacity)
+        target = _with_room(left(diff.clean.sparsest()), 1, capacity)
         if target is not None:
             choices.append(_choice(group, [*front, _opened(target)], None, _WRITE))
     if slices < bound:
         choices.append(_choice(group, [*front, _Bin()], None, _WRITE + _SLICE))
     settled = max((item.settled for item in group.dirty if item.volatile), default=0)
     if settled * _SETTLED_SHARE >= capacity:
-
-        def cold(items: Iterable[CleanSlice]) -> Iterable[CleanSlice]:
-            return (item for item in items if not item.volatile and item.name not in opened)
-
-        target = next(iter(cold(diff.clean.fullest(capacity - settled))), None)
+        target = next(left(diff.clean.fullest(capacity - settled, hot=False)), None)
         if target is None:
             share = -(-capacity // _SETTLED_SHARE)
-            target = _first_with_room(cold(diff.clean.sparsest()), share, capacity)
+            target = _with_room(left(diff.clean.sparsest(hot=False)), share, capacity)
         if target is not None:
             choices.append(_choice(group, front, _opened(target), _WRITE))
         elif slices < bound:
@@ -336,7 +334,7 @@ def _front(group: _Group, missing: int, excess: int) -> list[_Bin]:
     spare = (len(group.dirty) + missing) * capacity - group.total
     front = [_Bin() for _ in range(missing)]
     opened: set[str] = set()
-    hottest = sorted(diff.clean.hot(), key=_by_count)[:1]
+    hottest = islice(diff.clean.sparsest(hot=True), 1)
     for item in chain(hottest, diff.clean.sparsest() if excess > 0 else ()):
         if len(opened) >= min(max(excess, 1), missing - diff.recyclable):
             break
@@ -376,16 +374,10 @@ def _opened(item: CleanSlice) -> _Bin:
     return _Bin(item.name, item.count, item.volatile, is_clean=True)
 
 
-def _by_count(item: CleanSlice) -> tuple[int, str]:
-    return (item.count, item.name)
-
-
-def _first_with_room(
-    sparsest: Iterable[CleanSlice], count: int, capacity: int
-) -> CleanSlice | None:
-    """The slice that costs the fewest bytes to write, with room for so many more."""
-    first = next(iter(sparsest), None)
-    return None if first is None or first.count + count > capacity else first
+def _with_room(sparsest: Iterator[CleanSlice], count: int, capacity: int) -> CleanSlice | None:
+    """The slice that costs the fewest bytes to write, if it has room for so many more."""
+    item = next(sparsest, None)
+    return None if item is None or item.count + count > capacity else item
 
 
 # --- who goes where -----------------------------------------------------------------------------
