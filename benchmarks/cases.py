@@ -43,6 +43,7 @@ from benchmarks.scenarios import (
     template,
 )
 from endpointslice import (
+    Endpoint,
     EndpointGroup,
     KubernetesPacking,
     MinimalWrites,
@@ -349,19 +350,33 @@ def _apply_case(
     return Case(title, _by_strategy(with_strategy), at_once)
 
 
-def _replace_case(title: str, kind: Kind, order: Order) -> Case:
-    """A whole state in place of an equal one, in another tuple each time."""
+def _replace_case(
+    title: str, states: Callable[[int, int], tuple[Sequence[Endpoint], Sequence[Endpoint]]]
+) -> Case:
+    """A whole state in place of an equal one, in turn."""
 
     def with_strategy(strategy: PackingStrategy) -> Callable[[int, int], Thing]:
         def make(n: int, seed: int) -> Thing:
             reconciler = index(n, seed, strategy)
-            endpoints = _scenario(kind, n, order, seed=seed).endpoints
-            following = cycle([[group(list(endpoints))] for _ in range(2)]).__next__
+            following = cycle([[group(list(state))] for state in states(n, seed)]).__next__
             return lambda: reconciler.replace(following())
 
         return make
 
     return Case(title, _by_strategy(with_strategy))
+
+
+def _same(n: int, seed: int) -> tuple[Sequence[Endpoint], Sequence[Endpoint]]:
+    state = _scenario(Kind.NOOP_SHARED, n, Order.MEMORY, seed=seed).endpoints
+    return state, state
+
+
+def _reordered(n: int, seed: int) -> tuple[Sequence[Endpoint], Sequence[Endpoint]]:
+    return _same(n, seed)[0], _scenario(Kind.NOOP_SHARED, n, Order.SHUFFLED, seed=seed).endpoints
+
+
+def _made_anew(n: int, seed: int) -> tuple[Sequence[Endpoint], Sequence[Endpoint]]:
+    return _same(n, seed)[0], _scenario(Kind.NOOP_DISTINCT, n, Order.MEMORY, seed=seed).endpoints
 
 
 def _by_strategy(
@@ -391,9 +406,9 @@ APPLY: Final = [
 ]
 #: What takes time for every endpoint.
 WHOLE: Final = [
-    _replace_case("`replace`, the same objects in order", Kind.NOOP_SHARED, Order.MEMORY),
-    _replace_case("`replace`, the same objects shuffled", Kind.NOOP_SHARED, Order.SHUFFLED),
-    _replace_case("`replace`, equal objects shuffled", Kind.NOOP_DISTINCT, Order.SHUFFLED),
+    _replace_case("`replace`, the same objects", _same),
+    _replace_case("`replace`, the same in another order", _reordered),
+    _replace_case("`replace`, equal ones made anew", _made_anew),
     _index_case(),
 ]
 

@@ -51,11 +51,11 @@ from endpointslice import (
     reconcile,
 )
 
-__all__ = ["count_all", "main", "release_line"]
+__all__ = ["STRATEGIES", "count_all", "main", "release_line"]
 
 _FILE: Final = Path(__file__).with_name("counted.json")
 _SIZES: Final = (100, 1_000, 10_000)
-_STRATEGIES: Final[dict[str, PackingStrategy]] = {
+STRATEGIES: Final[dict[str, PackingStrategy]] = {
     "KubernetesPacking": KubernetesPacking(),
     "MinimalWrites": MinimalWrites(),
     "MinimalWrites(merge=False)": MinimalWrites(merge=False),
@@ -99,7 +99,7 @@ def count_scenario(kind: Kind, n: int) -> dict[str, Counts]:
     found: dict[str, Counts] = {}
     for order in Order:
         scenario = build(kind, n, order)
-        for name, strategy in _STRATEGIES.items():
+        for name, strategy in STRATEGIES.items():
             plan = _plan(scenario.endpoints, scenario.current, strategy, CAPACITY)
             counts = _counts(price_plan(plan), plan.minimum_writes)
             assert found.setdefault(name, counts) == counts, (kind, n, name, "depends on order")
@@ -225,7 +225,7 @@ def count_history(states: Iterable[Iterable[Endpoint]]) -> dict[str, Counts]:
     """Plan and apply step after step with each strategy; return the sums."""
     steps = list(map(list, states))
     found = {}
-    for name, strategy in _STRATEGIES.items():
+    for name, strategy in STRATEGIES.items():
         names = (f"web-{i:05}" for i in range(1_000_000))
         current: tuple[EndpointSlice, ...] = ()
         cost, minimum, peak = Cost(), 0, 0
@@ -292,7 +292,7 @@ def release_line() -> str:
     recorded: Counted = json.loads(_FILE.read_text(encoding="utf-8"))
     project = tomllib.loads((_FILE.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     cells = [project["project"]["version"]]
-    for name in _STRATEGIES:
+    for name in STRATEGIES:
         counts = [strategies[name] for strategies in recorded.values()]
         writes = sum(item["creates"] + item["updates"] + item["deletes"] for item in counts)
         size = sum(item["bytes_written"] for item in counts)
