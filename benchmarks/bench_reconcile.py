@@ -7,8 +7,9 @@ from functools import lru_cache
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.compare import check, run_naive, run_reconcile
-from benchmarks.scenarios import SIZES, Kind, Order, Scenario, build
+from benchmarks.cases import run_naive, run_reconcile
+from benchmarks.compare import check
+from benchmarks.scenarios import SIZES, Kind, Order, Scenario, build, build_dicts
 from benchmarks.timing import benchmarked
 from endpointslice import (
     KubernetesPacking,
@@ -40,7 +41,8 @@ def test_reconcile(benchmark: BenchmarkFixture, kind: Kind, order: Order, n: int
 @pytest.mark.parametrize("kind", [Kind.NOOP_SHARED, Kind.PERCENT_REPLACED, Kind.COLD])
 def test_naive_reconcile(benchmark: BenchmarkFixture, kind: Kind, n: int) -> None:
     scenario = _scenario(kind, n, Order.SHUFFLED)
-    plan = benchmarked(benchmark, lambda: run_naive(scenario), n)
+    dicts = build_dicts(kind, n, Order.SHUFFLED)
+    plan = benchmarked(benchmark, lambda: run_naive(dicts), n)
     assert len(plan.creates) + len(plan.updates) == scenario.creates + scenario.updates
 
 

@@ -1,81 +1,71 @@
-"""The library against a naive reconcile, side by side in one run.
+"""What a pass, the doors and a change cost, side by side in one run.
 
-    python -m benchmarks.compare [--n 100000] [--rounds 7] [--markdown]
+    python -m benchmarks.compare [--before REVISION] [--n 100000] [--rounds 5] [--markdown]
 
 Prints medians of CPU time, measured in interleaved rounds, so that the ratios mean something on a
-machine that does other work too. `floor` is `{e.key: e for e in endpoints}` over the desired
-endpoints, the least that anything of the kind must do. `unordered` is the naive reconcile without
-its sort of what is new, so that its answer depends on the order of its input; `ours` packs as it
-does, `default` as `reconcile` does if no strategy is named. Nothing is gated: the exit status is 0.
+machine that does other work too:
+
+- `floor` is `{e.key: e for e in endpoints}` over the desired endpoints, the least that anything
+  of the kind must do;
+- `naive` is the naive reconcile, `unordered` the same without its sort of what is new, where that
+  is much, so that its answer depends on the order of its input, and `as naive` is
+  `KubernetesPacking`, which packs as it does;
+- `now` is the default strategy, and `before` is the same of another revision, by default the
+  parent commit, in a process of its own.
+
+Nothing is gated: the exit status is 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
-from benchmarks.memory import __name__ as _memory
-from benchmarks.naive import NaivePlan, naive_reconcile
-from benchmarks.scenarios import CAPACITY, PORTS, Kind, Order, Scenario, build, slice_manifest
-from benchmarks.timing import frozen_inputs, interleaved, table
-from endpointslice import KubernetesPacking, PackingStrategy, Plan, reconcile
-from endpointslice.reconcile import DEFAULT_STRATEGY
+from benchmarks.cases import (
+    APPLY,
+    DECODE,
+    DOORS,
+    RECONCILE,
+    TAKE_OVER,
+    WHOLE,
+    Case,
+    run_naive,
+    run_reconcile,
+)
+from benchmarks.scenarios import CAPACITY, Kind, Order, Scenario, build, build_dicts
+from benchmarks.timing import duration, table
+from benchmarks.workers import HERE, Worker, revision, side_by_side, worker
 
-__all__ = ["check", "main", "run_naive", "run_reconcile"]
+__all__ = ["check", "commit", "compare", "main"]
 
 #: At least so many times as fast as the naive reconcile, in either order.
-_TARGETS: Final = {
+_NAIVE_TARGETS: Final = {
     Kind.NOOP_SHARED: 10,
     Kind.NOOP_DISTINCT: 4,
     Kind.ONE_REPLACED: 8,
     Kind.ALL_REPLACED: 4,
 }
-_AS_THE_REFERENCE: Final = KubernetesPacking()
-_GROWTH_TARGET: Final = 14
-_MEMORY_TARGET: Final = 80_000_000
+#: Milliseconds for 100,000 endpoints, in a quiet moment: in memory order, and shuffled.
+_TARGETS: Final = {
+    Kind.NOOP_SHARED: (18, 55),
+    Kind.NOOP_DISTINCT: (40, 80),
+    Kind.ONE_REPLACED: (20, 60),
+    Kind.PERCENT_REPLACED: (22, 72),
+    Kind.ALL_REPLACED: (65, 140),
+    Kind.UNREADY: (35, 90),
+    Kind.COLD: (90, 135),
+}
 _IMPORT_TARGET: Final = 60_000
-
-
-def run_reconcile(scenario: Scenario, strategy: PackingStrategy = _AS_THE_REFERENCE) -> Plan:
-    """Plan a scenario with the library, as the reference packs unless told otherwise."""
-    return reconcile(
-        scenario.desired,
-        scenario.current,
-        template=scenario.template,
-        strategy=strategy,
-        max_endpoints_per_slice=CAPACITY,
-    )
-
-
-def _naive_template() -> dict[str, Any]:
-    meta = slice_manifest("", ())["metadata"]
-    wanted = ("namespace", "generateName", "labels", "ownerReferences")
-    return {name: meta[name] for name in wanted}
-
-
-_NAIVE_TEMPLATE: Final = _naive_template()
-
-
-def run_naive(scenario: Scenario, *, ordered: bool = True) -> NaivePlan:
-    """Plan a scenario the naive way."""
-    return naive_reconcile(
-        scenario.naive_desired,
-        scenario.naive_current,
-        template=_NAIVE_TEMPLATE,
-        address_type="IPv4",
-        ports=PORTS,
-        capacity=CAPACITY,
-        ordered=ordered,
-    )
 
 
 def check(scenario: Scenario) -> None:
@@ -87,7 +77,7 @@ def check(scenario: Scenario) -> None:
     plan = run_reconcile(scenario)
     counts = (len(plan.creates), len(plan.updates), len(plan.deletes))
     assert counts == (scenario.creates, scenario.updates, 0), (scenario.kind, counts)
-    naive = run_naive(scenario)
+    naive = run_naive(build_dicts(scenario.kind, scenario.n, scenario.order))
     assert counts == (len(naive.creates), len(naive.updates), len(naive.deletes)), scenario.kind
     after = [create.after for create in plan.creates] + [update.after for update in plan.updates]
     naive_after = naive.creates + naive.updates
@@ -104,28 +94,6 @@ def check(scenario: Scenario) -> None:
         for stored in naive_after
         for endpoint in stored["endpoints"]
     )
-
-
-def _floor(scenario: Scenario) -> Callable[[], object]:
-    endpoints = scenario.endpoints
-    return lambda: {endpoint.key: endpoint for endpoint in endpoints}
-
-
-def time_scenario(kind: Kind, n: int, order: Order, rounds: int) -> dict[str, float]:
-    """Return the medians of `naive`, `unordered`, `ours`, `default` and `floor`, in seconds."""
-    scenario = build(kind, n, order)
-    check(scenario)
-    with frozen_inputs():
-        return interleaved(
-            {
-                "naive": lambda: run_naive(scenario),
-                "unordered": lambda: run_naive(scenario, ordered=False),
-                "ours": lambda: run_reconcile(scenario),
-                "default": lambda: run_reconcile(scenario, DEFAULT_STRATEGY),
-                "floor": _floor(scenario),
-            },
-            rounds,
-        )
 
 
 def import_time(rounds: int) -> float:
@@ -148,96 +116,185 @@ def import_time(rounds: int) -> float:
     return median(found[1:])
 
 
-def memory(n: int) -> dict[str, int | None]:
-    """Return what n decoded endpoints take, in bytes, measured in a new process."""
-    done = subprocess.run(
-        [sys.executable, "-m", _memory, str(n)], check=True, capture_output=True, text=True
-    )
-    found: dict[str, int | None] = json.loads(done.stdout)
-    return found
+def _ratio(one: float | None, other: float | None) -> str:
+    return f"{one / other:.2f}x" if one and other else "-"
 
 
-def _verdict(ok: bool) -> str:
-    return "ok" if ok else "MISSED"
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else duration(seconds)
 
 
-def _megabytes(size: int | None) -> str:
-    return "?" if size is None else f"{size / 1e6:.1f} MB"
+class _Comparison:
+    """Tables of medians, by the process of this checkout and that of another revision."""
 
+    def __init__(self, now: Worker, before: Worker | None, rounds: int, *, markdown: bool) -> None:
+        self._now = now
+        self._before = before
+        self._rounds = rounds
+        self._markdown = markdown
 
-def _scenarios(n: int, rounds: int, *, markdown: bool) -> str:
-    rows = []
-    for kind in Kind:
-        for order in Order:
-            large = time_scenario(kind, n, order, rounds)
-            small = time_scenario(kind, n // 10, order, rounds)
-            ratio = large["naive"] / large["ours"]
-            growth = large["ours"] / small["ours"]
-            target = _TARGETS.get(kind)
+    def _medians(
+        self, case: Case, n: int, ours: Mapping[str, str], thing: str = "default"
+    ) -> dict[str, float]:
+        columns = {name: (self._now, found) for name, found in ours.items()}
+        if self._before is not None:
+            columns["before"] = (self._before, thing)
+        found = side_by_side(case, n, columns, self._rounds)
+        return {name: median(times) / case.changes for name, times in found.items()}
+
+    def _table(self, heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+        return table(heads, rows, markdown=self._markdown)
+
+    def full_pass(self, n: int) -> str:
+        """Every scenario and order."""
+        rows = []
+        for (kind, order), case in RECONCILE.items():
+            check(build(kind, min(n, 1_000), order))
+            ours = {
+                "floor": "floor",
+                "naive": "naive",
+                "as naive": "KubernetesPacking",
+                "now": "default",
+            }
+            if kind in (Kind.ALL_REPLACED, Kind.COLD):
+                ours["unordered"] = "unordered"
+            found = self._medians(case, n, ours)
+            target = _NAIVE_TARGETS.get(kind)
+            aim = _TARGETS[kind][order is Order.SHUFFLED] * n / 100_000
             rows.append(
                 (
                     kind,
                     order,
-                    f"{large['naive'] * 1e3:.1f}",
-                    f"{large['unordered'] * 1e3:.1f}",
-                    f"{large['ours'] * 1e3:.1f}",
-                    f"{large['default'] * 1e3:.1f}",
-                    f"{ratio:.1f}x",
-                    "" if target is None else f">= {target}x {_verdict(ratio >= target)}",
-                    f"{large['floor'] * 1e3:.1f}",
-                    f"{large['ours'] / large['floor']:.2f}",
-                    f"{growth:.1f}x",
-                    _verdict(growth <= _GROWTH_TARGET),
+                    _time(found["floor"]),
+                    _time(found["naive"]),
+                    _time(found["unordered"]) if "unordered" in found else "",
+                    _time(found["as naive"]),
+                    _ratio(found["naive"], found["as naive"])
+                    + (f" (>= {target}x)" if target else ""),
+                    _time(found.get("before")),
+                    f"{_time(found['now'])} (<= {aim:g} ms)",
+                    _ratio(found.get("before"), found["now"]),
+                    f"{found['now'] / found['floor']:.1f}",
                 )
             )
-    heads = (
-        "scenario",
-        "order",
-        "naive ms",
-        "unordered",
-        "ours ms",
-        "default",
-        "ratio",
-        "target",
-        "floor ms",
-        "ours/floor",
-        "growth",
-        f"<= {_GROWTH_TARGET}x",
+        heads = (
+            "scenario",
+            "order",
+            "floor",
+            "naive",
+            "unordered",
+            "as naive",
+            "naive / as naive",
+            "before",
+            "now (aim)",
+            "before / now",
+            "now / floor",
+        )
+        return self._table(heads, rows)
+
+    def small(self) -> str:
+        """Services as most are."""
+        rows = []
+        for n in (1, 10, 100):
+            for kind in (Kind.NOOP_SHARED, Kind.NOOP_DISTINCT, Kind.ONE_REPLACED, Kind.COLD):
+                case = RECONCILE[kind, Order.MEMORY]
+                found = self._medians(case, n, {"naive": "naive", "now": "default"})
+                rows.append((kind, f"{n}", *self._beside(found, "naive", "before", "now")))
+        return self._table(("scenario", "n", "naive", "before", "now", "before / now"), rows)
+
+    def _beside(self, found: Mapping[str, float], *names: str) -> list[str]:
+        return [
+            *(_time(found.get(name)) for name in names),
+            _ratio(found.get("before"), found.get("now")),
+        ]
+
+    def doors(self, n: int) -> str:
+        """In and out, for n endpoints or Pods."""
+        rows = []
+        for case in (*DOORS, *TAKE_OVER):
+            found = self._medians(case, n, {"now": "default"})
+            rows.append((case.title, *self._beside(found, "before", "now")))
+        return self._table(("", "before", "now", "before / now"), rows)
+
+    def decode(self, n: int) -> str:
+        """Several ways to read n endpoints."""
+        rows = []
+        columns = {name: (self._now, name) for name in DECODE.things}
+        if self._before is not None:
+            columns |= {
+                f"before: {name}": (self._before, name) for name in list(DECODE.things)[1:4]
+            }
+        found = side_by_side(DECODE, n, columns, self._rounds)
+        least = median(found["json.loads alone"])
+        for name, times in found.items():
+            time = median(times)
+            rows.append((name, _time(time), f"{time / n * 1e6:.2f} us", _ratio(time, least)))
+        return self._table(("", "time", "an endpoint", "to json alone"), rows)
+
+    def changes(self, n: int) -> str:
+        """One change and many."""
+        rows = []
+        for case in (*APPLY, *WHOLE):
+            found = self._medians(case, n, {"now": "default"})
+            rows.append((case.title, *self._beside(found, "before", "now")))
+        return self._table(("", "before", "now", "before / now"), rows)
+
+
+def compare(n: int, rounds: int, before: str | None, *, markdown: bool) -> Iterable[str]:
+    """Yield headings and tables."""
+    with ExitStack() as stack:
+        now = stack.enter_context(worker(HERE))
+        other = None
+        if before is not None:
+            other = stack.enter_context(worker(stack.enter_context(revision(before))))
+            if not other.is_alive:
+                yield f"{before} cannot be measured by these benchmarks."
+                other = None
+        comparison = _Comparison(now, other, rounds, markdown=markdown)
+        yield f"A full pass, n = {n:,}, slices of {CAPACITY}:"
+        yield comparison.full_pass(n)
+        yield "Small Services, desired in memory order:"
+        yield comparison.small()
+        yield f"Changes alone, n = {n:,}:"
+        yield comparison.changes(n)
+        yield f"Decode, n = {n:,}:"
+        yield comparison.decode(n)
+        yield f"Other doors, and slices of others, which are smaller, n = {n:,}:"
+        yield comparison.doors(n)
+    imported = import_time(rounds)
+    yield f"`import endpointslice` after `import attrs`: {imported / 1e3:.0f} ms (<= 60 ms)."
+
+
+def commit(name: str) -> str | None:
+    """Return the short name of a git revision; None where there is none."""
+    if shutil.which("git") is None:
+        return None
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "--verify", f"{name}^{{commit}}"],
+        cwd=HERE,
+        check=False,
+        capture_output=True,
+        text=True,
     )
-    return table(heads, rows, markdown=markdown)
+    return done.stdout.strip() or None
 
 
 def main() -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--before", default="HEAD~1", help="a git revision")
     parser.add_argument("--n", type=int, default=100_000, help="endpoints, a multiple of 1,000")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
-    n: int = options.n
-    print(f"n = {n:,}, slices of {CAPACITY}, median CPU time of {options.rounds} rounds;")
-    print(f"growth: from n = {n // 10:,} to n = {n:,}; Python {sys.version.split()[0]}\n")
-    print(_scenarios(n, options.rounds, markdown=options.markdown), end="\n\n")
-    found = memory(n)
-    imported = import_time(options.rounds)
-    held = found["traced_peak"]
-    rows = [
-        (
-            f"memory of {n:,} decoded endpoints, peak",
-            _megabytes(held),
-            f"< {_MEMORY_TARGET * n // 100_000 / 1e6:.1f} MB",
-            "?" if held is None else _verdict(held < _MEMORY_TARGET * n / 100_000),
-        ),
-        ("... when decoded", _megabytes(found["traced_held"]), "", ""),
-        ("... resident set", _megabytes(found["resident"]), "", ""),
-        (
-            "import, beyond attrs",
-            f"{imported / 1e3:.1f} ms",
-            f"< {_IMPORT_TARGET // 1000} ms",
-            _verdict(imported < _IMPORT_TARGET),
-        ),
-    ]
-    print(table(("", "found", "target", ""), rows, markdown=options.markdown))
+    before = commit(options.before)
+    print(f"Python {sys.version.split()[0]}; before: {before}")
+    for part in compare(options.n, options.rounds, before, markdown=options.markdown):
+        print(f"\n{part}", flush=True)
     return 0
 
 

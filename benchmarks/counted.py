@@ -3,6 +3,7 @@
     python -m benchmarks.counted            # print
     python -m benchmarks.counted --check    # compare with counted.json; exit with 1 if it differs
     python -m benchmarks.counted --write    # write counted.json
+    python -m benchmarks.counted --line     # its totals, the line of this release for the docs
 
 Every scenario is planned in both orders, and the counts must agree. The histories are hundreds
 of small steps each, one plan a step, as a controller makes them. A change here that is meant
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
@@ -49,11 +51,11 @@ from endpointslice import (
     reconcile,
 )
 
-__all__ = ["count_all", "main"]
+__all__ = ["STRATEGIES", "count_all", "main", "release_line"]
 
 _FILE: Final = Path(__file__).with_name("counted.json")
 _SIZES: Final = (100, 1_000, 10_000)
-_STRATEGIES: Final[dict[str, PackingStrategy]] = {
+STRATEGIES: Final[dict[str, PackingStrategy]] = {
     "KubernetesPacking": KubernetesPacking(),
     "MinimalWrites": MinimalWrites(),
     "MinimalWrites(merge=False)": MinimalWrites(merge=False),
@@ -97,7 +99,7 @@ def count_scenario(kind: Kind, n: int) -> dict[str, Counts]:
     found: dict[str, Counts] = {}
     for order in Order:
         scenario = build(kind, n, order)
-        for name, strategy in _STRATEGIES.items():
+        for name, strategy in STRATEGIES.items():
             plan = _plan(scenario.endpoints, scenario.current, strategy, CAPACITY)
             counts = _counts(price_plan(plan), plan.minimum_writes)
             assert found.setdefault(name, counts) == counts, (kind, n, name, "depends on order")
@@ -223,7 +225,7 @@ def count_history(states: Iterable[Iterable[Endpoint]]) -> dict[str, Counts]:
     """Plan and apply step after step with each strategy; return the sums."""
     steps = list(map(list, states))
     found = {}
-    for name, strategy in _STRATEGIES.items():
+    for name, strategy in STRATEGIES.items():
         names = (f"web-{i:05}" for i in range(1_000_000))
         current: tuple[EndpointSlice, ...] = ()
         cost, minimum, peak = Cost(), 0, 0
@@ -285,13 +287,31 @@ def differences(recorded: Counted, found: Counted) -> list[tuple[str, ...]]:
     return rows
 
 
+def release_line() -> str:
+    """Return this version and, by strategy, all that is recorded: writes / bytes / moves."""
+    recorded: Counted = json.loads(_FILE.read_text(encoding="utf-8"))
+    project = tomllib.loads((_FILE.parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    cells = [project["project"]["version"]]
+    for name in STRATEGIES:
+        counts = [strategies[name] for strategies in recorded.values()]
+        writes = sum(item["creates"] + item["updates"] + item["deletes"] for item in counts)
+        size = sum(item["bytes_written"] for item in counts)
+        moved = sum(item["endpoints_moved"] for item in counts)
+        cells.append(f"{writes:,} / {size:,} / {moved:,}")
+    return f"| {' | '.join(cells)} |"
+
+
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counted", description=__doc__)
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="compare with counted.json")
     action.add_argument("--write", action="store_true", help="write counted.json")
+    action.add_argument("--line", action="store_true", help="print the totals of counted.json")
     options = parser.parse_args()
+    if options.line:
+        print(release_line())
+        return 0
     found = count_all()
     if options.write:
         _FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")

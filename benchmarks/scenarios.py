@@ -8,18 +8,22 @@ endpoint replaced, all of them, and so on. Every scenario comes in two orders:
 - **shuffled**: they are listed in another order. Beyond the size of the caches this is what
   costs most, and it is what a controller sees.
 
-Each scenario is made twice, from the same JSON: as models for the library, as plain dicts for
-the naive reconcile. The two share nothing, so that neither spoils the other's caches.
+Each scenario can be made twice, from the same JSON: as models for the library, as plain dicts
+for the naive reconcile. The two share nothing. Where a benchmark needs several Services of one
+size that share nothing, each has another seed.
 """
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
+from functools import cache, lru_cache
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -27,6 +31,7 @@ from endpointslice import (
     Endpoint,
     EndpointGroup,
     EndpointSlice,
+    GroupKey,
     Node,
     Pod,
     Service,
@@ -38,23 +43,40 @@ from endpointslice import (
     slice_template,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 __all__ = [
     "CAPACITY",
+    "PORTS",
+    "SERVICES",
     "SIZES",
+    "SMALL",
+    "Dicts",
     "Kind",
+    "Left",
     "Manifest",
     "Order",
     "Population",
     "Row",
     "Scenario",
+    "Some",
     "build",
+    "build_dicts",
     "slice_texts",
+    "some",
+    "standing",
+    "take_over",
 ]
 
 #: Endpoints per slice: the default of the reference.
 CAPACITY: Final = 100
+#: Endpoints per slice where what is measured is the work for each slice.
+SMALL: Final = 10
 SIZES: Final = (100, 1_000, 10_000, 100_000)
 _SEED: Final = 20_240_229
+#: How many Services are kept for the next scenario: as many as a growth gate has.
+SERVICES: Final = 11
 #: Endpoints per node.
 _PODS_PER_NODE: Final = 30
 _ZONES: Final = ("zone-a", "zone-b", "zone-c")
@@ -242,17 +264,15 @@ def _loaded(rows: Sequence[Row]) -> list[Manifest]:
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """One input, as models and as plain dicts, and the counts of writes that answer it.
+    """One input, and the counts of writes that answer it.
 
     Attributes:
         kind: What is desired.
         order: How it lies.
         n: How many endpoints are desired.
-        desired: As models.
-        current: As models.
-        template: As a model.
-        naive_desired: As dicts, in the same order as `desired`.
-        naive_current: As dicts.
+        desired: The Service's only group.
+        current: Its slices.
+        template: What each of them carries.
         creates: How many slices every strategy creates.
         updates: How many it updates.
     """
@@ -263,8 +283,6 @@ class Scenario:
     desired: tuple[EndpointGroup, ...]
     current: tuple[EndpointSlice, ...]
     template: SliceTemplate
-    naive_desired: list[Manifest]
-    naive_current: list[Manifest]
     creates: int
     updates: int
 
@@ -274,91 +292,212 @@ class Scenario:
         return self.desired[0].endpoints
 
 
-def _replaced(kind: Kind, rows: Sequence[Row], population: Population) -> dict[int, Row]:
-    """Which endpoints are other than they stand in the slices, and what they are."""
-    n = len(rows)
-    counts = {
-        Kind.NOOP_DISTINCT: n,
-        Kind.ONE_REPLACED: 1,
-        Kind.PERCENT_REPLACED: max(1, n // 100),
-        Kind.ALL_REPLACED: n,
-        Kind.UNREADY: n // 10,
-        Kind.COLD: n,
-    }
-    chosen = sorted(shuffled(range(n), population.random)[: counts.get(kind, 0)])
-    if kind in (Kind.NOOP_DISTINCT, Kind.COLD):
-        return {i: rows[i] for i in chosen}
-    if kind is Kind.UNREADY:
-        return {i: attrs.evolve(rows[i], ready=False) for i in chosen}
-    return {i: population.row() for i in chosen}
+@attrs.frozen
+class Dicts:
+    """The input of a scenario as the naive reconcile takes it, in the same order."""
+
+    desired: list[Manifest]
+    current: list[Manifest]
 
 
-def _overlaid(items: list[_T], other: dict[int, _T]) -> list[_T]:
-    """The items, with others in some places; or the others alone."""
-    return [other[i] if i in other else items[i] for i in range(len(items) or len(other))]
+@attrs.frozen
+class _Change:
+    """What is other than it stands, and the order in which all of it is listed."""
+
+    other: dict[int, Row]
+    places: Sequence[int]
+
+    def listed(self, items: list[_T], made: Iterable[_T]) -> list[_T]:
+        """The items that stand, those overlaid that are other, in the order of the list."""
+        other = dict(zip(self.other, made, strict=True))
+        return [other[i] if i in other else items[i] for i in self.places]
 
 
-def group(endpoints: Iterable[Endpoint]) -> EndpointGroup:
-    """Return the Service's only group, with these endpoints."""
-    key = decode_slice(slice_manifest("web", ())).group_key
-    return EndpointGroup(key=key, endpoints=tuple(endpoints))
-
-
-def build(kind: Kind, n: int, order: Order = Order.MEMORY) -> Scenario:
-    """Make one scenario of n endpoints, n a multiple of 100."""
-    assert n % CAPACITY == 0
-    gc.disable()  # there is nothing to collect, and looking for it takes most of the time
+@contextmanager
+def _no_collector() -> Generator[None]:
+    """There is nothing to collect, and looking for it takes most of the time."""
+    gc.disable()
     try:
-        return _build(kind, n, order)
+        yield
     finally:
         gc.enable()
 
 
-def _build(kind: Kind, n: int, order: Order) -> Scenario:
-    random = Random(_SEED)
-    population = Population(random, max(1, n // _PODS_PER_NODE))
-    rows = population.rows(n)
-    other = _replaced(kind, rows, population)
-    stands = [] if kind is Kind.COLD else rows
-    current = _decoded(stands)
-    made = _decoded(list(other.values()))
-    desired = _overlaid(
-        [endpoint for stored in current for endpoint in stored.endpoints],
-        dict(zip(other, (item for stored in made for item in stored.endpoints), strict=True)),
-    )
-    naive_current = _loaded(stands)
-    naive_made = _loaded(list(other.values()))
-    naive_desired = _overlaid(
-        [item for stored in naive_current for item in stored["endpoints"]],
-        dict(
-            zip(other, (item for stored in naive_made for item in stored["endpoints"]), strict=True)
-        ),
-    )
-    if order is Order.SHUFFLED:
-        places = shuffled(range(n), random)
-        desired = [desired[i] for i in places]
-        naive_desired = [naive_desired[i] for i in places]
-    # Slices are full, so what is new fits exactly where something went.
+@lru_cache(maxsize=SERVICES)
+def _population(n: int, seed: int) -> tuple[list[Row], Population]:
+    """The endpoints that stand, and where others come from."""
+    population = Population(Random(_SEED + seed), max(1, n // _PODS_PER_NODE))
+    return population.rows(n), population
+
+
+@lru_cache(maxsize=SERVICES)
+def standing(n: int, seed: int = 0) -> tuple[EndpointSlice, ...]:
+    """Return slices of n endpoints. All scenarios of one size and seed share them."""
+    with _no_collector():
+        return tuple(_decoded(_population(n, seed)[0]))
+
+
+@lru_cache(maxsize=1)
+def _standing_dicts(n: int, seed: int) -> list[Manifest]:
+    return _loaded(_population(n, seed)[0])
+
+
+@lru_cache(maxsize=1)
+def _places(n: int, seed: int) -> list[int]:
+    """Another order of the endpoints."""
+    return shuffled(range(n), Random(_SEED + seed))
+
+
+def _change(kind: Kind, n: int, order: Order, seed: int) -> _Change:
+    rows, source = _population(n, seed)
+    population = copy.deepcopy(source)
+    counts = {
+        Kind.ONE_REPLACED: 1,
+        Kind.PERCENT_REPLACED: max(1, n // 100),
+        Kind.ALL_REPLACED: n,
+        Kind.UNREADY: n // 10,
+    }
+    other = {}
+    if kind in (Kind.NOOP_DISTINCT, Kind.COLD):
+        other = dict(enumerate(rows))
+    elif kind in counts:
+        for i in sorted(shuffled(range(n), population.random)[: counts[kind]]):
+            is_same_pod = kind is Kind.UNREADY
+            other[i] = attrs.evolve(rows[i], ready=False) if is_same_pod else population.row()
+    return _Change(other, range(n) if order is Order.MEMORY else _places(n, seed))
+
+
+@lru_cache(maxsize=1)
+def _made(kind: Kind, n: int, seed: int) -> list[Endpoint]:
+    """What is other than it stands; both orders share it."""
+    with _no_collector():
+        return decoded_endpoints(list(_change(kind, n, Order.MEMORY, seed).other.values()))
+
+
+def group(endpoints: Iterable[Endpoint]) -> EndpointGroup:
+    """Return the Service's only group, with these endpoints."""
+    return EndpointGroup(key=_group_key(), endpoints=tuple(endpoints))
+
+
+@cache
+def _group_key() -> GroupKey:
+    return decode_slice(slice_manifest("web", ())).group_key
+
+
+def decoded_endpoints(rows: Sequence[Row]) -> list[Endpoint]:
+    """Return them as models, made one after the other."""
+    return [endpoint for stored in _decoded(rows) for endpoint in stored.endpoints]
+
+
+def build(kind: Kind, n: int, order: Order = Order.MEMORY, *, seed: int = 0) -> Scenario:
+    """Make one scenario of n endpoints."""
+    change = _change(kind, n, order, seed)
+    stored = standing(n, seed)
+    standing_endpoints = [endpoint for item in stored for endpoint in item.endpoints]
+    desired = change.listed(standing_endpoints, _made(kind, n, seed))
+    # Slices are full, or there is one alone, so what is new fits exactly where something went.
     written = 0
     if kind is not Kind.NOOP_DISTINCT:
-        written = len({i // CAPACITY for i in other})
+        written = len({i // CAPACITY for i in change.other})
+    is_cold = kind is Kind.COLD
     return Scenario(
         kind=kind,
         order=order,
         n=n,
         desired=(group(desired),),
-        current=tuple(current),
+        current=() if is_cold else stored,
         template=template(),
-        naive_desired=naive_desired,
-        naive_current=naive_current,
-        creates=written if kind is Kind.COLD else 0,
-        updates=0 if kind is Kind.COLD else written,
+        creates=written if is_cold else 0,
+        updates=0 if is_cold else written,
     )
 
 
-def pods_and_nodes(n: int) -> tuple[tuple[Pod, ...], tuple[Node, ...]]:
+def build_dicts(kind: Kind, n: int, order: Order = Order.MEMORY) -> Dicts:
+    """Make the same scenario for the naive reconcile."""
+    change = _change(kind, n, order, 0)
+    stored = _standing_dicts(n, 0)
+    with _no_collector():
+        made = _loaded(list(change.other.values()))
+        desired = change.listed(
+            [endpoint for item in stored for endpoint in item["endpoints"]],
+            [endpoint for item in made for endpoint in item["endpoints"]],
+        )
+    return Dicts(desired, [] if kind is Kind.COLD else stored)
+
+
+@attrs.frozen
+class Some:
+    """Some endpoints from here and there, in no order, and what they may turn into.
+
+    Attributes:
+        stand: As they stand in the slices.
+        equal: The same, made anew.
+        unready: The same, no longer ready.
+        new: As many others.
+    """
+
+    stand: list[Endpoint]
+    equal: list[Endpoint]
+    unready: list[Endpoint]
+    new: list[Endpoint]
+
+
+def some(n: int, count: int, *, seed: int = 0) -> Some:
+    """Choose so many of the n endpoints that stand."""
+    rows, source = _population(n, seed)
+    population = copy.deepcopy(source)
+    stand = [endpoint for item in standing(n, seed) for endpoint in item.endpoints]
+    places = shuffled(range(n), population.random)[:count]
+    chosen = [rows[i] for i in places]
+    with _no_collector():
+        return Some(
+            [stand[i] for i in places],
+            decoded_endpoints(chosen),
+            decoded_endpoints([attrs.evolve(row, ready=False) for row in chosen]),
+            decoded_endpoints(population.rows(len(chosen))),
+        )
+
+
+class Left(StrEnum):
+    """Slices that a strategy did not pack, which it takes over."""
+
+    OVER_CAPACITY = "over capacity"
+    FRAGMENTED = "fragmented"
+
+
+def take_over(left: Left, n: int, *, seed: int = 0) -> Scenario:
+    """Make a scenario of many small slices that somebody else left; 1 % of n is new.
+
+    The capacity is a tenth of the usual one, for what would grow is the work for each slice.
+    Slices over capacity hold ten times as much; fragmented ones a tenth to all of it.
+    """
+    rows, population = _population(n, seed)
+    random = Random(_SEED + seed)
+    with _no_collector():
+        stored: list[EndpointSlice] = []
+        taken = 0
+        while taken < n:
+            size = CAPACITY if left is Left.OVER_CAPACITY else 1 + int(random.random() * SMALL)
+            text = json.dumps(slice_manifest(f"web-{len(stored):05}", rows[taken : taken + size]))
+            stored.append(decode_slice(json.loads(text)))
+            taken += size
+        new = decoded_endpoints(copy.deepcopy(population).rows(n // 100))
+    stays = [endpoint for item in stored for endpoint in item.endpoints][len(new) :]
+    return Scenario(
+        kind=Kind.PERCENT_REPLACED,
+        order=Order.MEMORY,
+        n=n,
+        desired=(group(stays + new),),
+        current=tuple(stored),
+        template=template(),
+        creates=0,
+        updates=0,
+    )
+
+
+def pods_and_nodes(n: int, seed: int = 0) -> tuple[tuple[Pod, ...], tuple[Node, ...]]:
     """Return n Pods that the Service selects, in no order, and their Nodes."""
-    random = Random(_SEED)
+    random = Random(_SEED + seed)
     count = max(1, n // _PODS_PER_NODE)
     rows = shuffled(Population(random, count).rows(n), random)
     pods = tuple(decode_pod(row.pod_manifest()) for row in rows)

@@ -5,16 +5,29 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from statistics import median
 from time import process_time_ns
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["benchmarked", "frozen_inputs", "interleaved", "table"]
+__all__ = [
+    "LEAST_NS",
+    "benchmarked",
+    "duration",
+    "frozen_inputs",
+    "interleaved",
+    "p99",
+    "samples",
+    "table",
+]
 
+#: A round runs a thing again and again for so long, in nanoseconds.
+LEAST_NS: Final = 2_000_000
 
+_K = TypeVar("_K")
 _T = TypeVar("_T")
 
 
@@ -32,33 +45,48 @@ def frozen_inputs() -> Generator[None]:
         gc.unfreeze()
 
 
-def interleaved(
-    things: Mapping[str, Callable[[], object]],
-    rounds: int,
-    *,
-    least_ns: int = 2_000_000,
-    warm_up: bool = True,
-) -> dict[str, float]:
-    """Return the median CPU time of each, in seconds.
-
-    Every round runs each of them in turn, as often as takes `least_ns` at the first try.
-    """
-    repeats = {}
-    for name, thing in things.items():
-        if warm_up:
-            thing()
+def _timed(thing: Callable[[], object], count: int) -> list[int]:
+    times = []
+    for _ in range(count):
         began = process_time_ns()
         thing()
-        repeats[name] = max(1, least_ns // max(1, process_time_ns() - began))
-    samples: dict[str, list[float]] = {name: [] for name in things}
+        times.append(process_time_ns() - began)
+    return times
+
+
+@cache
+def _overhead() -> int:
+    """What timing itself takes, for a call of a few microseconds a tenth of it."""
+    return int(median(_timed(lambda: None, 1_000)))
+
+
+def samples(thing: Callable[[], object], least_ns: int = LEAST_NS) -> list[float]:
+    """Return the CPU seconds of each of as many calls as take `least_ns`, one at least."""
+    times: list[int] = []
+    spent = 0
+    while not times or spent < least_ns:
+        count = 1 if not times else min(1_000, 1 + least_ns * len(times) // max(1, spent))
+        times += _timed(thing, count)
+        spent = sum(times)
+    return [max(0, time - _overhead()) / 1e9 for time in times]
+
+
+def interleaved(
+    things: Mapping[_K, Callable[[], object]], rounds: int, *, least_ns: int = LEAST_NS
+) -> dict[_K, list[float]]:
+    """Return the CPU seconds of calls of each thing, in rounds that run each of them in turn."""
+    for thing in things.values():
+        thing()
+    found: dict[_K, list[float]] = {name: [] for name in things}
     for _ in range(rounds):
         for name, thing in things.items():
-            count = repeats[name]
-            began = process_time_ns()
-            for _ in range(count):
-                thing()
-            samples[name].append((process_time_ns() - began) / count / 1e9)
-    return {name: median(found) for name, found in samples.items()}
+            found[name] += samples(thing, least_ns)
+    return found
+
+
+def p99(times: Sequence[float]) -> float:
+    """Return what 99 of 100 calls take at most."""
+    return sorted(times)[len(times) * 99 // 100]
 
 
 def benchmarked(benchmark: Any, thing: Callable[[], _T], n: int) -> _T:
@@ -74,6 +102,15 @@ def benchmarked(benchmark: Any, thing: Callable[[], _T], n: int) -> _T:
             warmup_rounds=1,
         )
     return result
+
+
+def duration(seconds: float) -> str:
+    """Write it with three digits."""
+    unit, name = next(
+        (unit for unit in ((1.0, "s"), (1e-3, "ms")) if seconds >= unit[0]), (1e-6, "us")
+    )
+    value = seconds / unit
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {name}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, markdown: bool = False) -> str:

@@ -29,6 +29,8 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from benchmarks.counted import STRATEGIES as COUNTED_STRATEGIES
+from benchmarks.counted import release_line
 from endpointslice import HintFallbackReason, SkipReason
 from endpointslice.cli.strategies import STRATEGIES
 from endpointslice.diff import Reason
@@ -279,3 +281,11 @@ def test_the_table_of_generational_packing_is_what_the_benchmark_counts() -> Non
             size = f"{ours['bytes_written'] / theirs['bytes_written']:.2f}"
             row = f"| {theirs['steps']} | {writes[0]:,} | {writes[1]:,} | {ratio} | {size} |"
             assert f"| {name.removeprefix('history: ')} {row}" in text
+
+
+def test_the_last_line_of_counted_work_is_that_of_this_release() -> None:
+    section = PAGES["docs/explanation/performance.md"].partition("\n## Counted work\n")[2]
+    lines = re.findall(r"^\|.*\|$", section.partition("\n## ")[0], flags=re.MULTILINE)
+    heads = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    assert heads == ["release", *COUNTED_STRATEGIES]
+    assert lines[-1] == release_line()
