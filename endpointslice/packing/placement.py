@@ -16,7 +16,7 @@ __all__ = ["Packing", "PackingStrategy", "Placement", "best_fit", "lay_out", "pl
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Placement:
     """What one written slice holds afterwards.
 

@@ -31,7 +31,7 @@ from endpointslice.plan.operations import (
     DeleteSlice,
     Operation,
     Plan,
-    UpdateSlice,
+    update_slice,
 )
 
 __all__ = ["build_plan", "without_creates"]
@@ -126,7 +126,7 @@ def build_plan(
     for write in updates:
         assert write.stored is not None
         after = _rewritten(write, write.stored, template)
-        operations.append(UpdateSlice(write.stored, after, sorted_reasons(write.reasons)))
+        operations.append(update_slice(write.stored, after, sorted_reasons(write.reasons)))
     for write in draft.deletes:
         assert write.stored is not None
         operations.append(DeleteSlice(write.stored, sorted_reasons(write.reasons)))
