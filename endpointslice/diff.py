@@ -839,8 +839,15 @@ def join_groups(
     """
     if len(diffs) > 1:
         diffs = _share_spare(_adopt(diffs))
-    in_order = sorted(stale, key=lambda stored: stored.name) if stale else ()
-    return StateDiff(tuple(diffs), tuple(in_order), template)
+    made = _OpenState()
+    made.groups = tuple(diffs)
+    made.stale = tuple(sorted(stale, key=lambda stored: stored.name)) if stale else ()
+    made.template = template
+    made.__class__ = StateDiff
+    return made  # type: ignore[no-any-return]
+
+
+_OpenState: Final = open_twin(StateDiff)
 
 
 def _adopt(diffs: Collection[Diff]) -> Collection[Diff]:

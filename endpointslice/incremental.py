@@ -740,8 +740,8 @@ class IncrementalReconciler:
 
     def _plan(self) -> Plan:
         template = self._template
-        idle = [group for group in self._in_order if group.is_idle]
-        diffs = [group.diff(template) for group in self._in_order if group not in idle]
+        groups = [group for group in self._in_order if not group.is_idle]
+        diffs = [group.diff(template) for group in groups]
         state = join_groups(diffs, self._stale.values(), template)
         picture = self._shelf.picture()
         plan = build_plan(
@@ -750,9 +750,9 @@ class IncrementalReconciler:
             unchanged=lambda written: partial(_others, picture, written),
         )
         self._carry_out(plan)
-        for group in idle:
-            self._in_order.remove(group)
-            del self._groups[group.key]
+        if len(groups) < len(self._in_order):
+            self._in_order = groups
+            self._groups = {group.key: group for group in groups}
         return plan
 
     def _carry_out(self, plan: Plan) -> None:

@@ -31,6 +31,7 @@ from endpointslice.plan.operations import (
     DeleteSlice,
     Operation,
     Plan,
+    make_plan,
     update_slice,
 )
 
@@ -133,7 +134,7 @@ def build_plan(
     operations += [DeleteSlice(stored, (Reason.STALE_OWNER,)) for stored in state.stale]
     written = {write.name for write in draft.updates + draft.deletes}
     gather = _unchanged(state, written) if unchanged is None else unchanged(written)
-    return Plan(tuple(operations), gather, minimum_writes(state))
+    return make_plan(tuple(operations), gather, minimum_writes(state))
 
 
 def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:

@@ -77,7 +77,7 @@ def _gathered(unchanged: _Slices | Callable[[], _Slices]) -> _Slices:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Plan:
     """What to write, in order.
 
@@ -120,3 +120,20 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.operations
+
+
+def make_plan(
+    operations: tuple[Operation, ...],
+    unchanged: _Slices | Callable[[], _Slices],
+    minimum_writes: int,
+) -> Plan:
+    """Make a Plan; `unchanged` are its slices, or how to gather them."""
+    made = _OpenPlan()
+    made.operations = operations
+    made._unchanged = unchanged
+    made.minimum_writes = minimum_writes
+    made.__class__ = Plan
+    return made  # type: ignore[no-any-return]
+
+
+_OpenPlan: Final = open_twin(Plan)
