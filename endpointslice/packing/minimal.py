@@ -51,7 +51,7 @@ class MinimalWrites:
             order = sorted(order, key=lambda item: (-min(len(item.endpoints), capacity), item.name))
         survivors = order
         if self.merge:
-            total = sum(len(item.endpoints) for item in order) + len(diff.new)
+            total = sum([len(item.endpoints) for item in order]) + len(diff.new)
             survivors = order[: -(-total // capacity)]
         loose: list[Endpoint] = []
         for item in order[len(survivors) :]:
