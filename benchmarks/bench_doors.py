@@ -22,8 +22,10 @@ from benchmarks.scenarios import (
 from benchmarks.timing import benchmarked
 from endpointslice import (
     EndpointSlice,
+    decode_pods,
     decode_slice,
-    encode_slice,
+    decode_slices,
+    encode_slices,
     group_endpoints,
     json_size,
     protobuf_size,
@@ -41,7 +43,7 @@ def _manifests(n: int) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _slices(n: int) -> list[EndpointSlice]:
-    return list(map(decode_slice, _manifests(n)))
+    return list(decode_slices(_manifests(n)))
 
 
 _pods = lru_cache(maxsize=1)(pods_and_nodes)
@@ -50,15 +52,29 @@ _pods = lru_cache(maxsize=1)(pods_and_nodes)
 @pytest.mark.parametrize("n", SIZES)
 def test_decode_slices(benchmark: BenchmarkFixture, n: int) -> None:
     manifests = _manifests(n)
-    slices = benchmarked(benchmark, lambda: list(map(decode_slice, manifests)), n)
+    slices = benchmarked(benchmark, lambda: decode_slices(manifests), n)
     assert len(slices) == n // CAPACITY
     assert sum(len(stored.endpoints) for stored in slices) == n
 
 
 @pytest.mark.parametrize("n", SIZES)
+def test_decode_each_slice(benchmark: BenchmarkFixture, n: int) -> None:
+    manifests = _manifests(n)
+    slices = benchmarked(benchmark, lambda: tuple(map(decode_slice, manifests)), n)
+    assert slices == tuple(_slices(n))
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_decode_pods(benchmark: BenchmarkFixture, n: int) -> None:
+    manifests = [row.pod_manifest() for row in Population(Random(1), max(1, n // 30)).rows(n)]
+    pods = benchmarked(benchmark, lambda: decode_pods(manifests), n)
+    assert len(pods) == n
+
+
+@pytest.mark.parametrize("n", SIZES)
 def test_encode_slices(benchmark: BenchmarkFixture, n: int) -> None:
     slices = _slices(n)
-    manifests = benchmarked(benchmark, lambda: list(map(encode_slice, slices)), n)
+    manifests = benchmarked(benchmark, lambda: encode_slices(slices), n)
     assert manifests == _manifests(n)
 
 

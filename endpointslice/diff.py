@@ -14,7 +14,7 @@ from enum import StrEnum
 from heapq import merge
 from itertools import chain, compress, repeat
 from operator import is_not
-from typing import Any, final, overload
+from typing import Any, Final, final, overload
 
 import attrs
 
@@ -35,6 +35,7 @@ from endpointslice.models import (
     _key_of,
     _same_contents,
     check_max_endpoints_per_slice,
+    open_twin,
 )
 
 __all__ = [
@@ -87,7 +88,7 @@ def sorted_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class DirtySlice:
     """A slice that must be written.
 
@@ -111,7 +112,7 @@ class DirtySlice:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class CleanSlice:
     """All that a strategy may know of a slice that need not be written, but for its span.
 
@@ -126,66 +127,84 @@ class CleanSlice:
     volatile: int = 0
 
 
+_OpenClean: Final = open_twin(CleanSlice)
+
+
+def _summary(name: str, count: int, volatile: int) -> CleanSlice:
+    made = _OpenClean()
+    made.name = name
+    made.count = count
+    made.volatile = volatile
+    made.__class__ = CleanSlice
+    return made  # type: ignore[no-any-return]
+
+
 class SliceIndex:
     """Summaries of slices, to be found by name, by how full a slice is, and by what is volatile.
 
-    Attributes:
-        volatile: How many endpoints of all slices are volatile.
+    What becomes of slices is noted at once, and looked at when somebody asks.
     """
 
-    __slots__ = ("_cold", "_hot", "_summaries", "volatile")
+    __slots__ = ("_cold", "_hot", "_noted", "_summaries", "_volatile")
 
     def __init__(self, slices: Iterable[EndpointSlice] = ()) -> None:
         self._summaries: dict[str, CleanSlice] = {}
         #: The names of the slices of each count, in order; with volatile endpoints, and without.
         self._hot: dict[int, list[str]] = {}
         self._cold: dict[int, list[str]] = {}
-        self.volatile = 0
-        for stored in slices:
-            self.add(stored)
+        self._volatile = 0
+        #: Slices as they are now, and None for those that are gone, since somebody asked.
+        self._noted: dict[str, EndpointSlice | None] = {stored.name: stored for stored in slices}
+
+    def note(self, name: str, stored: EndpointSlice | None) -> None:
+        """Take note of what a slice has become; None if it is gone. Complexity: O(1)."""
+        self._noted[name] = stored
 
     def __getitem__(self, name: str) -> CleanSlice:
+        self._catch_up()
         return self._summaries[name]
 
-    def add(self, stored: EndpointSlice) -> None:
-        """Add a slice. Complexity: O(log s) for s slices, and a move of O(s) bytes."""
-        item = CleanSlice(stored.name, len(stored.endpoints), stored.volatile_count)
-        self._summaries[item.name] = item
-        self.volatile += item.volatile
-        insort(self._buckets(item).setdefault(item.count, []), item.name)
-
-    def remove(self, name: str) -> None:
-        """Remove a slice. Complexity: as `add`."""
-        item = self._summaries.pop(name)
-        self.volatile -= item.volatile
-        buckets = self._buckets(item)
-        names = buckets[item.count]
-        del names[bisect_left(names, name)]
-        if not names:
-            del buckets[item.count]
-
-    def update(self, stored: EndpointSlice) -> None:
-        """Take note of what a slice has become. Complexity: O(1) if its summary is the same."""
-        item = self._summaries[stored.name]
-        if item.count != len(stored.endpoints) or item.volatile != stored.volatile_count:
-            self.remove(item.name)
-            self.add(stored)
+    @property
+    def volatile(self) -> int:
+        """How many endpoints of all slices are volatile. For the cost see `sparsest`."""
+        self._catch_up()
+        return self._volatile
 
     def by_name(self) -> list[CleanSlice]:
         """All of them. Complexity: O(s log s)."""
+        self._catch_up()
         return list(map(self._summaries.__getitem__, sorted(self._summaries)))
 
     def sparsest(self, *, hot: bool | None) -> Iterator[CleanSlice]:
-        """Those that are hot, or are not, or all: by count, then name. See `fullest` for cost."""
+        """Those that are hot, or are not, or all: by count, then name.
+
+        Complexity: O(c) for the first, for a capacity of c. Beside that, O(log s + c) for each
+        slice that was noted since anything was asked, and a move of O(s) bytes, for s slices.
+        """
+        self._catch_up()
         return self._walk(hot, sorted(self._counts(hot)))
 
     def fullest(self, *, hot: bool | None, most: int) -> Iterator[CleanSlice]:
-        """Those of at most so many endpoints by falling count, then name.
-
-        Complexity: O(c) for the first, for a capacity of c.
-        """
+        """Those of at most so many endpoints by falling count, then name; else as `sparsest`."""
+        self._catch_up()
         counts = (number for number in self._counts(hot) if number <= most)
         return self._walk(hot, sorted(counts, reverse=True))
+
+    def _catch_up(self) -> None:
+        for name, stored in self._noted.items():
+            was = self._summaries.pop(name, None)
+            if was is not None:
+                self._volatile -= was.volatile
+                names = self._buckets(was)[was.count]
+                del names[bisect_left(names, name)]
+                if not names:
+                    del self._buckets(was)[was.count]
+            if stored is not None:
+                item = _summary(name, len(stored.endpoints), stored.volatile_count)
+                self._summaries[name] = item
+                self._volatile += item.volatile
+                insort(self._buckets(item).setdefault(item.count, []), name)
+        self._noted = {}
 
     def _buckets(self, item: CleanSlice) -> dict[int, list[str]]:
         return self._hot if item.volatile else self._cold
@@ -287,7 +306,7 @@ class CleanSlices(Sequence[CleanSlice]):
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Diff:
     """One group's current slices against its desired endpoints: what a strategy sees.
 
@@ -355,8 +374,37 @@ class Diff:
         return self._stored.values()
 
 
+def make_diff(
+    key: GroupKey,
+    max_endpoints_per_slice: int,
+    dirty: tuple[DirtySlice, ...],
+    clean: CleanSlices,
+    new: tuple[Endpoint, ...],
+    desired_count: int,
+    stored: Mapping[str, EndpointSlice],
+    *,
+    needs_placeholder: bool = False,
+) -> Diff:
+    """Make a Diff; `stored` are all slices of the group by name, `clean` among them."""
+    made = _OpenDiff()
+    made.key = key
+    made.max_endpoints_per_slice = max_endpoints_per_slice
+    made.dirty = dirty
+    made.clean = clean
+    made.new = new
+    made.desired_count = desired_count
+    made.needs_placeholder = needs_placeholder
+    made._stored = stored
+    made.recyclable = 0
+    made.__class__ = Diff
+    return made  # type: ignore[no-any-return]
+
+
+_OpenDiff: Final = open_twin(Diff)
+
+
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class StateDiff:
     """All groups of one owner.
 
@@ -551,7 +599,18 @@ def dirty_slice(
         found.append(removed)
     if len(endpoints) > capacity:
         found.append(Reason.OVER_CAPACITY)
-    return DirtySlice(stored.name, endpoints, frozenset(changed), sorted_reasons(found), gone)
+    made = _OpenDirty()
+    made.name = stored.name
+    made.endpoints = endpoints
+    made.changed = frozenset(changed)
+    made.reasons = sorted_reasons(found)
+    made.removed = gone
+    made.adopted = False
+    made.__class__ = DirtySlice
+    return made  # type: ignore[no-any-return]
+
+
+_OpenDirty: Final = open_twin(DirtySlice)
 
 
 def _is_equal(found: Endpoint | None, stored: Endpoint) -> bool:
@@ -612,15 +671,15 @@ def diff_group(
                 item.reasons.append(reason)
     dirty = {item.stored.name: item.freeze(doubled, capacity) for item in touched}
     by_name = {stored.name: stored for stored in slices}
-    return Diff(
+    return make_diff(
         key,
         capacity,
         tuple(map(dirty.__getitem__, sorted(dirty))),
         CleanSlices(by_name, dirty),
         tuple(sorted(left.values(), key=_key_of)),
         len(desired),
-        needs_placeholder,
         by_name,
+        needs_placeholder=needs_placeholder,
     )
 
 
@@ -780,8 +839,15 @@ def join_groups(
     """
     if len(diffs) > 1:
         diffs = _share_spare(_adopt(diffs))
-    in_order = sorted(stale, key=lambda stored: stored.name) if stale else ()
-    return StateDiff(tuple(diffs), tuple(in_order), template)
+    made = _OpenState()
+    made.groups = tuple(diffs)
+    made.stale = tuple(sorted(stale, key=lambda stored: stored.name)) if stale else ()
+    made.template = template
+    made.__class__ = StateDiff
+    return made  # type: ignore[no-any-return]
+
+
+_OpenState: Final = open_twin(StateDiff)
 
 
 def _adopt(diffs: Collection[Diff]) -> Collection[Diff]:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from sys import intern
 from typing import Final, final
 
 import attrs
@@ -211,7 +210,8 @@ def group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node]
         nodes: Nodes, in any order; those that no Pod names do not matter.
 
     Returns:
-        The groups, and the Pods left out. Endpoints are ordered by Pod name.
+        The groups, and the Pods left out. Endpoints are ordered by Pod name. The garbage collector
+        is paused meanwhile, for the whole process.
 
     Complexity: O(n log n) for n Pods.
     """
@@ -220,13 +220,20 @@ def group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node]
 
 
 def _group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node]) -> Grouping:
-    # Nodes have each a zone of their own spelling; shared, it is compared and hashed once.
-    zones = {node.metadata.name: intern(node.zone) if node.zone else None for node in nodes}
+    # Few strings for the zones, however many nodes: they stay in the processor's caches.
+    spelled: dict[str | None, str | None] = {}
+    zones = {
+        node.metadata.name: spelled.setdefault(zone, zone)
+        for node in nodes
+        for zone in (node.zone,)
+    }
     types = address_types(service)
     publish = service.publish_not_ready_addresses
     by_name = {(pod.metadata.namespace, pod.metadata.name): pod for pod in pods}
-    #: By ports: the endpoints of each address type, in the order of `types`.
+    # By ports, those of endpoints and of containers: the endpoints of each address type, in the
+    # order of `types`.
     members: dict[tuple[EndpointPort, ...], tuple[list[Endpoint], ...]] = {}
+    resolved: dict[tuple[ContainerPort, ...], tuple[list[Endpoint], ...]] = {}
     skipped: list[SkippedPod] = []
     seen: tuple[ContainerPort, ...] | None = None
     places: tuple[list[Endpoint], ...] = ()
@@ -234,13 +241,17 @@ def _group_endpoints(service: Service, pods: Iterable[Pod], nodes: Iterable[Node
     # before something smaller has been made of them.
     for pod in by_name.values():
         try:
-            reason, detail = _skip_reason(pod, zones, publish)
+            reason, detail = _skip_reason(pod, zones, publish=publish)
             if reason is None:
-                # Most Pods have the container ports of the one before, which is quickly seen.
+                # Most Pods have the ports of the one before, which is seen without a hash.
                 if pod.container_ports != seen:
-                    ports = _endpoint_ports(service, pod.container_ports)
-                    places = members.setdefault(ports, tuple([] for _ in types))
+                    if pod.container_ports not in resolved:
+                        ports = _endpoint_ports(service, pod.container_ports)
+                        resolved[pod.container_ports] = members.setdefault(
+                            ports, tuple([] for _ in types)
+                        )
                     seen = pod.container_ports
+                    places = resolved[seen]
                 made = _endpoints_of(pod, service, zones.get(pod.node_name), types)
                 for i, endpoint in made:
                     places[i].append(endpoint)
@@ -278,11 +289,8 @@ _name_of_target: Final = attrgetter("target_ref.name")
 _namespace_and_name_of_target: Final = attrgetter("target_ref.namespace", "target_ref.name")
 
 
-_KEPT: Final = (None, "")
-
-
 def _skip_reason(
-    pod: Pod, zones: dict[str, str | None], publish: bool
+    pod: Pod, zones: dict[str, str | None], *, publish: bool
 ) -> tuple[SkipReason | None, str]:
     if pod.phase in ("Succeeded", "Failed"):
         return SkipReason.TERMINAL_PHASE, pod.phase
@@ -290,7 +298,7 @@ def _skip_reason(
         return SkipReason.NO_IP, ""
     if pod.node_name not in zones and not publish:
         return SkipReason.NODE_NOT_FOUND, pod.node_name
-    return _KEPT
+    return None, ""
 
 
 def _endpoints_of(

@@ -28,6 +28,7 @@ from endpointslice.diff import (
     is_stale,
     is_visible,
     join_groups,
+    make_diff,
     metadata_reasons,
 )
 from endpointslice.errors import DuplicateEndpointError, ModelError
@@ -44,7 +45,7 @@ from endpointslice.models import (
     _key_of,
     _make_group,
     check_max_endpoints_per_slice,
-    know_summary,
+    know_keys,
 )
 from endpointslice.packing import PackingStrategy
 from endpointslice.plan import DeleteSlice, Plan, UpdateSlice, build_plan
@@ -217,7 +218,7 @@ class _Group:
         keys = stored.keys
         self.stored[stored.name] = stored
         self._held[stored.name] = held
-        self._index.add(stored)
+        self._index.note(stored.name, stored)
         if desired and self._home.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
             self._home.update(zip(keys, repeat(held)))
             self.count += len(keys)
@@ -240,7 +241,7 @@ class _Group:
         keys = held.stored.keys
         del self.stored[name]
         self._dirty.pop(name, None)
-        self._index.remove(name)
+        self._index.note(name, None)
         for key in keys if self._copies else ():
             if key in self._copies:
                 others = [other for other in self._copies.pop(key) if other is not held]
@@ -269,7 +270,7 @@ class _Group:
         if stored.keys == was.keys and stored.endpoints == was.endpoints:
             held.stored = self.stored[stored.name] = stored
             held.reasons = reasons
-            self._index.update(stored)
+            self._index.note(stored.name, stored)
             self._refresh(held)
         else:
             self.take(stored.name)
@@ -290,33 +291,24 @@ class _Group:
             return False
         before, wanted = held.stored, held.wanted
         keys = before.keys
-        volatile = before.volatile_count
-        gone = []
-        for i, endpoint in wanted.items():
-            volatile -= before.endpoints[i].conditions.is_volatile
-            if endpoint is None:
-                gone.append(i)
-                del self._home[keys[i]]
-            else:
-                volatile += endpoint.conditions.is_volatile
+        gone = [i for i, endpoint in wanted.items() if endpoint is None]
         if gone or added:
             left = list(keys)
             for i in sorted(gone, reverse=True):
-                del left[i]
+                del self._home[left.pop(i)]
             for endpoint in added:
                 key = endpoint.key
                 del self.new[key]
                 self._home[key] = held
-                volatile += endpoint.conditions.is_volatile
                 left.append(key)
             keys = tuple(left)
-        know_summary(after, keys, volatile)
+        know_keys(after, keys)
         if after.metadata is not before.metadata:
             held.reasons = metadata_reasons(after.metadata, template)
         if wanted:
             held.wanted = {}
         held.stored = self.stored[name] = after
-        self._index.update(after)
+        self._index.note(name, after)
         self._refresh(held)
         return True
 
@@ -366,14 +358,13 @@ class _Group:
             held.dirty = dirty_slice(held.stored, held.wanted, held.reasons, self._capacity)
             dirty.append(held.dirty)
         new = self.new
-        return Diff(
+        return make_diff(
             self.key,
             self._capacity,
             tuple(dirty),
             CleanSlices(self.stored, self._dirty, self._index),
             tuple(map(new.__getitem__, sorted(new))) if new else (),
             self.count,
-            False,
             self.stored,
         )
 
@@ -749,8 +740,8 @@ class IncrementalReconciler:
 
     def _plan(self) -> Plan:
         template = self._template
-        idle = [group for group in self._in_order if group.is_idle]
-        diffs = [group.diff(template) for group in self._in_order if group not in idle]
+        groups = [group for group in self._in_order if not group.is_idle]
+        diffs = [group.diff(template) for group in groups]
         state = join_groups(diffs, self._stale.values(), template)
         picture = self._shelf.picture()
         plan = build_plan(
@@ -759,9 +750,9 @@ class IncrementalReconciler:
             unchanged=lambda written: partial(_others, picture, written),
         )
         self._carry_out(plan)
-        for group in idle:
-            self._in_order.remove(group)
-            del self._groups[group.key]
+        if len(groups) < len(self._in_order):
+            self._in_order = groups
+            self._groups = {group.key: group for group in groups}
         return plan
 
     def _carry_out(self, plan: Plan) -> None:

@@ -492,6 +492,43 @@ def test_the_last_of_several_pods_with_one_name_counts() -> None:
     assert only(found).conditions.ready
 
 
+def test_endpoints_are_ordered_by_namespace_and_name() -> None:
+    made = [("b", "web-1"), ("a", "web-2"), ("b", "web-0"), ("a", "web-10")]
+    ended = [("b", "x"), ("a", "y")]
+    found = grouped(
+        *(pod(i, namespace=space, name=name) for i, (space, name) in enumerate(made, 1)),
+        *(pod(9, namespace=space, name=name, phase="Failed") for space, name in ended),
+    )
+    (only_group,) = found.groups
+    targets = [member.target_ref for member in only_group.endpoints]
+    assert [(target.namespace, target.name) for target in targets if target] == sorted(made)
+    assert [(skip.namespace, skip.name) for skip in found.skipped] == sorted(ended)
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [("10.0.0.1",), ("010.0.0.1",), ("fd00::1",), ("FD00::1", "10.0.0.1"), ("10.0.0.1",) * 2],
+)
+def test_endpoints_are_as_their_constructor_makes_them(addresses: tuple[str, ...]) -> None:
+    one = pod(pod_ips=addresses, hostname="a", subdomain="web")
+    found = grouped(one, ip_families=("IPv4", "IPv6"))
+    members = [member for group in found.groups for member in group.endpoints]
+    assert members
+    for member in members:
+        again = attrs.evolve(member)
+        assert (again, repr(again)) == (member, repr(member))
+        assert again._families == member._families
+
+
+def test_pods_of_other_ports_do_not_mix_however_they_alternate() -> None:
+    pods = [pod(i, container_ports=_containers(("web", 8000 + i % 2))) for i in range(1, 7)]
+    found = grouped(*pods, ports=_NAMED)
+    assert [(group.key.ports[0].port, names(group)) for group in found.groups] == [
+        (8000, ["web-2", "web-4", "web-6"]),
+        (8001, ["web-1", "web-3", "web-5"]),
+    ]
+
+
 @given(data=st.data())
 def test_the_order_of_pods_and_nodes_does_not_matter(data: st.DataObject) -> None:
     pods = [

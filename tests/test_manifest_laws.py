@@ -6,7 +6,8 @@ import copy
 import json
 import pickle
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
@@ -19,6 +20,7 @@ from endpointslice import (
     EndpointHints,
     EndpointSlice,
     ManifestError,
+    ObjectMeta,
     decode_node,
     decode_objects,
     decode_pod,
@@ -413,6 +415,74 @@ def test_nonsense_anywhere_is_read_or_refused_by_path_and_value(
         if error.value is not None and not counted and not re.search("[<ü]", error.path):
             assert spelled(_at(manifest, error.path)) == spelled(error.value)
     assert spelled(manifest) == before
+
+
+#: As Kubernetes writes an endpoint of a Pod, for which there is a path of its own.
+_PLAIN: Final[Manifest] = {
+    "addresses": ["10.0.0.1"],
+    "conditions": {"ready": True, "serving": True, "terminating": False},
+    "hostname": "web-0",
+    "nodeName": "node-1",
+    "zone": "a",
+    "hints": {"forZones": [{"name": "a"}]},
+    "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web-0", "uid": "u"},
+}
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+_ODD: Final = JSON | st.sampled_from(
+    [0, 1, 1.0, "", "a\0", _Text("b"), ["10.0.0.1", "10.0.0.2"], ["fd00::1"], [7], ["::01"], []]
+)
+
+
+#: What of it may be odd, or absent, or too much.
+_SPOTS: Final = [("", name) for name in [*_PLAIN, "later"]] + [
+    (part, name)
+    for part in ("conditions", "hints", "targetRef")
+    for name in [*_PLAIN[part], "later"]
+]
+_ABSENT: Final = object()
+
+
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(_SPOTS), st.just(_ABSENT) | st.booleans() | _ODD, max_size=3
+    )
+)
+@example(changes={})
+@example(changes={("conditions", "ready"): 1})
+@example(changes={("", "addresses"): [7], ("", "hints"): {"forZones": [{"name": ""}]}})
+def test_an_endpoint_is_read_or_refused_the_same_however_it_is_spelled(
+    changes: dict[tuple[str, str], Any],
+) -> None:
+    member = copy.deepcopy(_PLAIN)
+    for (part, name), value in sorted(changes.items(), key=lambda item: item[0], reverse=True):
+        parent = member[part] if part else member
+        if value is _ABSENT:
+            parent.pop(name, None)
+        else:
+            parent[name] = value
+    # Only a dict takes the short path.
+    assert _read(member) == _read(MappingProxyType(member))
+
+
+def _read(member: Mapping[str, Any]) -> tuple[object, ...]:
+    """Everything that can be told of an endpoint, or of why it is none."""
+    try:
+        (one,) = decode_slice({"addressType": "IPv4", "endpoints": [member]}).endpoints
+    except ManifestError as error:
+        return error.path, error.message, repr(error.value)
+    hidden = one.key, one._state, one._uid, one._families, one.extra
+    return repr(one), hidden, spelled(encode_slice(stored_as(one)))
+
+
+def stored_as(member: Endpoint) -> EndpointSlice:
+    return EndpointSlice(
+        metadata=ObjectMeta(name="web-1"), address_type="IPv4", endpoints=(member,)
+    )
 
 
 @pytest.mark.parametrize("door", _DOORS)

@@ -27,10 +27,13 @@ from endpointslice import (
     decode_node,
     decode_objects,
     decode_pod,
+    decode_pods,
     decode_service,
     decode_slice,
+    decode_slices,
     encode_plan,
     encode_slice,
+    encode_slices,
     is_known_kind,
     iter_objects,
     json_size,
@@ -808,6 +811,98 @@ def test_what_was_encoded_is_plain_json() -> None:
         return value is None or type(value) in (str, int, bool, float)
 
     assert plain(encoded)
+
+
+# --- many at once ---------------------------------------------------------------------------
+
+
+def _pods_manifest() -> Manifest:
+    return {
+        "metadata": {"name": "web-0", "namespace": "shop", "labels": {"app": "web"}},
+        "spec": {"nodeName": "node-1"},
+        "status": {"podIPs": [{"ip": "10.0.0.1"}]},
+    }
+
+
+def test_many_are_read_and_written_as_each_is() -> None:
+    manifests = [slice_manifest(), slice_manifest(endpoints=[]), slice_manifest(ports=None)]
+    slices = decode_slices(iter(manifests))
+    assert slices == tuple(map(decode_slice, manifests))
+    assert encode_slices(iter(slices)) == list(map(encode_slice, slices))
+    assert decode_pods([_pods_manifest()] * 2) == (decode_pod(_pods_manifest()),) * 2
+    assert (decode_slices([]), decode_pods([]), encode_slices([])) == ((), (), [])
+
+
+def test_what_is_written_of_many_shares_nothing() -> None:
+    first, second = encode_slices([decode_slice(slice_manifest())] * 2)
+    first["metadata"]["name"] = first["ports"][0]["name"] = "other"
+    first["endpoints"][0]["addresses"].append("10.0.0.9")
+    assert second == encode_slice(decode_slice(slice_manifest()))
+
+
+def test_a_bad_one_of_many_is_told_by_its_position() -> None:
+    bad = slice_manifest(endpoints=[{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.01"]}])
+    with pytest.raises(ManifestError) as caught:
+        decode_slices([slice_manifest(), slice_manifest(), bad])
+    assert caught.value.path == "[2].endpoints[1].addresses[0]"
+    assert caught.value.value == "10.0.0.01"
+    nothing: Any = None
+    with pytest.raises(ManifestError) as caught:
+        decode_slices([slice_manifest(), nothing])
+    assert (caught.value.path, caught.value.message) == ("[1]", "must be an object")
+    unnamed = _pods_manifest()
+    unnamed["spec"]["nodeName"] = 7
+    with pytest.raises(ManifestError) as caught:
+        decode_pods([unnamed])
+    assert (caught.value.path, caught.value.value) == ("[0].spec.nodeName", 7)
+
+
+def _again(value: Any) -> Any:
+    """The same, of other objects."""
+    return json.loads(json.dumps(value))
+
+
+def test_what_many_have_in_common_is_there_once() -> None:
+    owner = {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u", "controller": True}
+    meta = {"name": "web-1", "namespace": "shop", "labels": {"a": "b"}, "ownerReferences": [owner]}
+    member = {
+        "addresses": ["10.0.0.1"],
+        "conditions": {"ready": True, "serving": True, "terminating": False},
+        "nodeName": "node-1",
+        "zone": "zone-a",
+        "hints": {"forZones": [{"name": "zone-a"}]},
+        "targetRef": {"kind": "Pod", "namespace": "shop", "name": "web-1", "uid": "u"},
+    }
+    other = {**member, "addresses": ["10.0.0.2"]}
+    manifest = slice_manifest(metadata=meta, endpoints=[member, other])
+    first, second = decode_slices([_again(manifest), _again(manifest)])
+    assert first.metadata.namespace is second.metadata.namespace
+    assert first.metadata.labels is second.metadata.labels
+    assert first.metadata.owner_references[0] is second.metadata.owner_references[0]
+    assert first.ports[0] is second.ports[0]
+    one, two = first.endpoints[0], second.endpoints[1]
+    assert one.target_ref is not None
+    assert two.target_ref is not None
+    for name in ("conditions", "node_name", "zone", "hints", "_state"):
+        assert getattr(one, name) is getattr(two, name), name
+    assert one.target_ref.kind is two.target_ref.kind
+    assert one.target_ref.namespace is two.target_ref.namespace
+
+
+def test_what_is_shared_is_not_what_only_some_have() -> None:
+    owner = {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "u"}
+    port = {"name": "http", "port": 80, "protocol": "TCP"}
+    manifests = [
+        slice_manifest(
+            metadata={"name": "web-1", "ownerReferences": [{**owner, **extra}]},
+            ports=[{**port, **extra}],
+        )
+        for extra in ({}, {"later": 1}, {"later": 2}, {})
+    ]
+    slices = decode_slices(manifests)
+    assert [item.ports[0].extra.get("later") for item in slices] == [None, 1, 2, None]
+    owners = [item.metadata.owner_references[0].extra.get("later") for item in slices]
+    assert owners == [None, 1, 2, None]
 
 
 # --- v1beta1 ----------------------------------------------------------------------------------

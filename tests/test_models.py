@@ -296,6 +296,47 @@ def test_the_order_of_addresses_is_no_part_of_identity_or_content() -> None:
     assert second.addresses == ("10.0.0.2", "10.0.0.1")
 
 
+@pytest.mark.parametrize(
+    "addresses", [("10.0.0.1",), ("10.0.0.2", "10.0.0.1"), ("b", "a."), ("fd00::2", "fd00::1")]
+)
+def test_what_is_made_of_an_endpoint_keeps_its_addresses(addresses: tuple[str, ...]) -> None:
+    first = attrs.evolve(_ENDPOINT, addresses=addresses)
+    kinds = [kind for kind in AddressType if _fits(first, kind)]
+    assert kinds
+    for again in (
+        pickle.loads(pickle.dumps(first)),
+        copy.copy(first),
+        attrs.evolve(first, hints=None),
+        first.with_hints(EndpointHints(for_zones=("z",))),
+        first.with_extra({"later": 1}),
+    ):
+        assert again.addresses == addresses
+        assert again.key == first.key
+        assert [kind for kind in AddressType if _fits(again, kind)] == kinds
+    assert first.with_extra({"later": 1}) == first
+    assert first.with_extra({"later": 1}).extra == {"later": 1}
+    hinted = first.with_hints(EndpointHints(for_zones=("z",)))
+    assert hinted != first
+    assert hinted.with_hints(first.hints) == first
+
+
+def _fits(member: Endpoint, kind: AddressType) -> bool:
+    try:
+        EndpointGroup(key=GroupKey(address_type=kind), endpoints=(member,))
+    except ModelError:
+        return False
+    return True
+
+
+def test_endpoints_of_one_node_share_what_they_have_in_common() -> None:
+    one, two = (
+        Endpoint((f"10.0.0.{i}",), node_name="node-1", target_ref=ObjectReference(uid=f"u{i}"))
+        for i in (1, 2)
+    )
+    assert one._state is two._state
+    assert one != attrs.evolve(one, target_ref=two.target_ref)
+
+
 def test_a_target_of_empty_names_has_the_identity_of_none() -> None:
     assert Endpoint(("10.0.0.1",), target_ref=ObjectReference()).key == Endpoint(("10.0.0.1",)).key
 

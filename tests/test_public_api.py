@@ -52,10 +52,13 @@ from endpointslice import (
     decode_node,
     decode_objects,
     decode_pod,
+    decode_pods,
     decode_service,
     decode_slice,
+    decode_slices,
     encode_plan,
     encode_slice,
+    encode_slices,
     explain_plan,
     group_endpoints,
     hint_policy,
@@ -176,6 +179,7 @@ def test_the_fixed_names_are_there() -> None:
         AddressType Protocol EndpointPort EndpointConditions EndpointHints ObjectReference Endpoint
         EndpointKey OwnerReference ObjectMeta EndpointSlice GroupKey EndpointGroup SliceTemplate
         Service Pod Node decode_slice decode_service decode_pod decode_node encode_slice
+        decode_slices decode_pods encode_slices
         encode_plan reconcile reconcile_service CreateSlice UpdateSlice DeleteSlice Plan apply_plan
         check_plan price_plan explain_plan Cost PackingStrategy KubernetesPacking MinimalWrites
         Generational Rendezvous Repack SingleObject ChurnTracker minimum_writes protobuf_size
@@ -212,6 +216,9 @@ def test_results_have_the_types_that_are_documented() -> None:
     assert_type(item.group_key, GroupKey)
     assert_type(item.metadata.labels, FrozenDict[str, str])
     assert_type(encode_slice(item), dict[str, Any])
+    assert_type(decode_slices([manifest]), tuple[EndpointSlice, ...])
+    assert_type(encode_slices([item]), list[dict[str, Any]])
+    assert_type(decode_pods([]), tuple[Pod, ...])
     assert_type(protobuf_size(item), int)
     assert_type(json_size(item), int)
     member = Endpoint(["10.0.0.1"])

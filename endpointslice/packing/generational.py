@@ -21,7 +21,7 @@ from endpointslice.packing.exit_order import (
     to_exit_order,
     uid_of,
 )
-from endpointslice.packing.placement import Packing, Placement
+from endpointslice.packing.placement import Packing, Placement, placed
 
 __all__ = ["Generational", "Moves"]
 
@@ -542,7 +542,7 @@ class _Layout:
     def placements(self) -> list[Placement]:
         """What each bin holds; what comes in stands behind what stays."""
         return [
-            Placement(item.name, tuple(item.kept), tuple(item.added))
+            placed(item.name, tuple(item.kept), tuple(item.added))
             for item in self._bins
             if item.added or (item.name and (item.gone or not item.is_clean))
         ]

@@ -10,7 +10,7 @@ import attrs
 from endpointslice.diff import Diff, DirtySlice
 from endpointslice.models import Endpoint
 from endpointslice.packing.exit_order import Departures, ExitOrder, to_exit_order
-from endpointslice.packing.placement import Packing, Placement, place_rest
+from endpointslice.packing.placement import Packing, Placement, place_rest, placed
 
 __all__ = ["MinimalWrites"]
 
@@ -46,12 +46,12 @@ class MinimalWrites:
     def pack(self, diff: Diff) -> Packing:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
         capacity = diff.max_endpoints_per_slice
-        order = sorted(
-            diff.dirty, key=lambda item: (-min(len(item.endpoints), capacity), item.name)
-        )
+        order: Sequence[DirtySlice] = diff.dirty
+        if len(order) > 1:
+            order = sorted(order, key=lambda item: (-min(len(item.endpoints), capacity), item.name))
         survivors = order
         if self.merge:
-            total = sum(len(item.endpoints) for item in order) + len(diff.new)
+            total = sum([len(item.endpoints) for item in order]) + len(diff.new)
             survivors = order[: -(-total // capacity)]
         loose: list[Endpoint] = []
         for item in order[len(survivors) :]:
@@ -78,6 +78,6 @@ def _fill(
     for item in slices:
         kept = item.endpoints[:capacity]
         room = capacity - len(kept)
-        placements.append(Placement(item.name, kept, tuple(rest[taken : taken + room])))
+        placements.append(placed(item.name, kept, tuple(rest[taken : taken + room])))
         taken = min(taken + room, len(rest))
     return placements, taken

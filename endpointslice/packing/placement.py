@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import attrs
 
 from endpointslice.diff import CleanSlice, Diff
-from endpointslice.models import Endpoint
+from endpointslice.models import Endpoint, open_twin
 
 __all__ = ["Packing", "PackingStrategy", "Placement", "best_fit", "lay_out", "place_rest"]
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Placement:
     """What one written slice holds afterwards.
 
@@ -34,6 +34,19 @@ class Placement:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """All that it holds, in the order in which it is stored."""
         return self.kept + self.added if self.added else self.kept
+
+
+def placed(name: str, kept: tuple[Endpoint, ...], added: tuple[Endpoint, ...]) -> Placement:
+    """Make a Placement, of which packings have many."""
+    made = _OpenPlacement()
+    made.name = name
+    made.kept = kept
+    made.added = added
+    made.__class__ = Placement
+    return made  # type: ignore[no-any-return]
+
+
+_OpenPlacement: Final = open_twin(Placement)
 
 
 @final

@@ -31,7 +31,8 @@ from endpointslice.plan.operations import (
     DeleteSlice,
     Operation,
     Plan,
-    UpdateSlice,
+    make_plan,
+    update_slice,
 )
 
 __all__ = ["build_plan", "without_creates"]
@@ -126,14 +127,14 @@ def build_plan(
     for write in updates:
         assert write.stored is not None
         after = _rewritten(write, write.stored, template)
-        operations.append(UpdateSlice(write.stored, after, sorted_reasons(write.reasons)))
+        operations.append(update_slice(write.stored, after, sorted_reasons(write.reasons)))
     for write in draft.deletes:
         assert write.stored is not None
         operations.append(DeleteSlice(write.stored, sorted_reasons(write.reasons)))
     operations += [DeleteSlice(stored, (Reason.STALE_OWNER,)) for stored in state.stale]
     written = {write.name for write in draft.updates + draft.deletes}
     gather = _unchanged(state, written) if unchanged is None else unchanged(written)
-    return Plan(tuple(operations), gather, minimum_writes(state))
+    return make_plan(tuple(operations), gather, minimum_writes(state))
 
 
 def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import attrs
 
 from endpointslice.diff import Reason
-from endpointslice.models import EndpointSlice
+from endpointslice.models import EndpointSlice, open_twin
 
 __all__ = ["CreateSlice", "DeleteSlice", "Operation", "Plan", "UpdateSlice"]
 
@@ -28,13 +28,28 @@ class CreateSlice:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class UpdateSlice:
     """Replace a slice. `after` carries the resource_version that it was planned against."""
 
     before: EndpointSlice
     after: EndpointSlice
     reasons: tuple[Reason, ...]
+
+
+def update_slice(
+    before: EndpointSlice, after: EndpointSlice, reasons: tuple[Reason, ...]
+) -> UpdateSlice:
+    """Make an UpdateSlice, of which plans have many."""
+    made = _OpenUpdate()
+    made.before = before
+    made.after = after
+    made.reasons = reasons
+    made.__class__ = UpdateSlice
+    return made  # type: ignore[no-any-return]
+
+
+_OpenUpdate: Final = open_twin(UpdateSlice)
 
 
 @final
@@ -62,7 +77,7 @@ def _gathered(unchanged: _Slices | Callable[[], _Slices]) -> _Slices:
 
 
 @final
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Plan:
     """What to write, in order.
 
@@ -105,3 +120,20 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.operations
+
+
+def make_plan(
+    operations: tuple[Operation, ...],
+    unchanged: _Slices | Callable[[], _Slices],
+    minimum_writes: int,
+) -> Plan:
+    """Make a Plan; `unchanged` are its slices, or how to gather them."""
+    made = _OpenPlan()
+    made.operations = operations
+    made._unchanged = unchanged
+    made.minimum_writes = minimum_writes
+    made.__class__ = Plan
+    return made  # type: ignore[no-any-return]
+
+
+_OpenPlan: Final = open_twin(Plan)
