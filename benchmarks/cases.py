@@ -249,6 +249,21 @@ def _encode(n: int, seed: int) -> Thing:
     return lambda: list(map(encode_slice, slices))
 
 
+def _encode_bulk(n: int, seed: int) -> Thing:
+    from endpointslice import encode_slices
+
+    slices = standing(n, seed)
+    return lambda: encode_slices(slices)
+
+
+def _decode_pods(n: int, seed: int) -> Thing:
+    from endpointslice import decode_pods
+
+    population = Population(Random(seed), max(1, n // 30))
+    manifests = [json.loads(json.dumps(row.pod_manifest())) for row in population.rows(n)]
+    return lambda: decode_pods(manifests)
+
+
 def _group(n: int, seed: int) -> Thing:
     pods, nodes = pods_and_nodes(n, seed)
     owner = service()
@@ -273,6 +288,8 @@ DECODE: Final = Case(
 )
 DOORS: Final = [
     Case("encode_slice, one by one", {"default": _encode}),
+    Case("encode_slices", {"default": _encode_bulk}),
+    Case("decode_pods", {"default": _decode_pods}),
     Case("group_endpoints", {"default": _group}),
     Case("reconcile_service, cold", {"default": _service_cold}),
 ]

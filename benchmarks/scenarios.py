@@ -348,7 +348,9 @@ def _places(n: int, seed: int) -> list[int]:
     return shuffled(range(n), Random(_SEED + seed))
 
 
-def _change(kind: Kind, n: int, order: Order, seed: int) -> _Change:
+@lru_cache(maxsize=1)
+def _other(kind: Kind, n: int, seed: int) -> dict[int, Row]:
+    """Which endpoints are other than they stand in the slices, and what they are."""
     rows, source = _population(n, seed)
     population = copy.deepcopy(source)
     counts = {
@@ -357,21 +359,24 @@ def _change(kind: Kind, n: int, order: Order, seed: int) -> _Change:
         Kind.ALL_REPLACED: n,
         Kind.UNREADY: n // 10,
     }
-    other = {}
     if kind in (Kind.NOOP_DISTINCT, Kind.COLD):
-        other = dict(enumerate(rows))
-    elif kind in counts:
-        for i in sorted(shuffled(range(n), population.random)[: counts[kind]]):
-            is_same_pod = kind is Kind.UNREADY
-            other[i] = attrs.evolve(rows[i], ready=False) if is_same_pod else population.row()
-    return _Change(other, range(n) if order is Order.MEMORY else _places(n, seed))
+        return dict(enumerate(rows))
+    chosen = sorted(shuffled(range(n), population.random)[: counts[kind]]) if kind in counts else ()
+    if kind is Kind.UNREADY:
+        return {i: attrs.evolve(rows[i], ready=False) for i in chosen}
+    return {i: population.row() for i in chosen}
 
 
-@lru_cache(maxsize=1)
+def _change(kind: Kind, n: int, order: Order, seed: int) -> _Change:
+    places = range(n) if order is Order.MEMORY else _places(n, seed)
+    return _Change(_other(kind, n, seed), places)
+
+
+@lru_cache(maxsize=2)
 def _made(kind: Kind, n: int, seed: int) -> list[Endpoint]:
     """What is other than it stands; both orders share it."""
     with _no_collector():
-        return decoded_endpoints(list(_change(kind, n, Order.MEMORY, seed).other.values()))
+        return decoded_endpoints(list(_other(kind, n, seed).values()))
 
 
 def group(endpoints: Iterable[Endpoint]) -> EndpointGroup:

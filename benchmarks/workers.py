@@ -137,8 +137,6 @@ def _serve(questions: IO[str], answers: IO[str]) -> None:
                     things[name]()
                 except ImportError:
                     answer = None
-                # Here and not before each run: to look at everything evicts it from the caches.
-                gc.collect()
                 gc.freeze()
             case ["run", name]:
                 answer = samples(things[name])
