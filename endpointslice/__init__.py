@@ -27,12 +27,15 @@ from endpointslice.grouping import (
     slice_template,
 )
 from endpointslice.hints import (
+    HintDecision,
     HintFallback,
     HintFallbackReason,
     HintPolicy,
     NoHints,
     PreferSameNode,
     PreferSameZone,
+    ProportionalZones,
+    assign_hints,
     hint_policy,
 )
 from endpointslice.incremental import IncrementalReconciler
@@ -149,6 +152,7 @@ __all__ = [
     "Generational",
     "GroupKey",
     "Grouping",
+    "HintDecision",
     "HintFallback",
     "HintFallbackReason",
     "HintPolicy",
@@ -171,6 +175,7 @@ __all__ = [
     "Pod",
     "PreferSameNode",
     "PreferSameZone",
+    "ProportionalZones",
     "Protocol",
     "Reason",
     "Rendezvous",
@@ -187,6 +192,7 @@ __all__ = [
     "UpdateSlice",
     "address_types",
     "apply_plan",
+    "assign_hints",
     "check_plan",
     "decode_node",
     "decode_objects",

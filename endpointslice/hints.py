@@ -6,39 +6,79 @@ pass, and a slice whose hints are right is never written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol, final
+from fractions import Fraction
+from heapq import heapify, heappop, heapreplace
+from itertools import count, islice, repeat
+from math import ceil
+from typing import Final, Protocol, final
 
 import attrs
 
+from endpointslice.diff import _differs_in_hints_only, index_endpoints, is_stale, is_visible, metadata_reasons
 from endpointslice.models import (
     NO_HINTS,
+    AddressType,
     Endpoint,
     EndpointGroup,
     EndpointHints,
+    EndpointKey,
+    EndpointSlice,
+    GroupKey,
+    Node,
     Service,
+    SliceTemplate,
+    _key_of,
+    _make_group,
+    _same_but_hints,
 )
 
 __all__ = [
+    "HintDecision",
     "HintFallback",
     "HintFallbackReason",
     "HintPolicy",
     "NoHints",
     "PreferSameNode",
     "PreferSameZone",
+    "ProportionalZones",
+    "assign_hints",
     "hint_policy",
 ]
 
 _ANNOTATION_MODE = "service.kubernetes.io/topology-mode"
 _ANNOTATION_MODE_DEPRECATED = "service.kubernetes.io/topology-aware-hints"
+#: Nodes that carry one of these serve no workload, whatever the value.
+_EXCLUDING_LABELS: Final = (
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+)
+
+#: How much more than its fair share an endpoint may have to take, for hints to be given.
+#: Source: k8s.io/endpointslice topologycache/topologycache.go, overloadThreshold.
+_OVERLOAD: Final = Fraction(1, 5)
+#: How much for hints that are given to stay. KEP-2433 has the idea, the reference has not.
+_OVERLOAD_TO_KEEP: Final = Fraction(3, 10)
 
 
 class HintFallbackReason(StrEnum):
-    """Why a Service that asks for hints gets none."""
+    """Why a Service that asks for hints gets none, or not those that it asks for.
 
-    #: topology-mode Auto, which divides endpoints by the CPUs of zones: not done here.
-    AUTO_NOT_SUPPORTED = "TopologyModeAutoNotSupported"
+    The names of the first four are those that the reference has for its messages.
+    """
+
+    #: A Node that counts has no zone or no allocatable CPU, or fewer than two zones have Nodes.
+    INSUFFICIENT_NODE_INFO = "InsufficientNodeInfo"
+    #: There are fewer ready endpoints than zones.
+    INSUFFICIENT_NUMBER_OF_ENDPOINTS = "InsufficientNumberOfEndpoints"
+    #: However hints are given, the endpoints of some zone would be overloaded.
+    MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD = "MinAllocationExceedsOverloadThreshold"
+    #: A ready endpoint that needs a hint is in no zone.
+    NO_ZONE_SPECIFIED = "NoZoneSpecified"
+    #: A topology-mode that is neither Auto nor Disabled; it is ignored.
+    UNKNOWN_TOPOLOGY_MODE = "UnknownTopologyMode"
     #: A trafficDistribution that this version does not know; the API says to ignore it.
     UNKNOWN_TRAFFIC_DISTRIBUTION = "UnknownTrafficDistribution"
 
@@ -46,10 +86,33 @@ class HintFallbackReason(StrEnum):
 @final
 @attrs.frozen(kw_only=True)
 class HintFallback:
-    """Something that was asked for and not done, and why."""
+    """Something that was asked for and not done, and why.
+
+    Attributes:
+        reason: Why.
+        value: What was asked for, as the Service spells it.
+        address_type: The endpoints that it is about; None if it is about all.
+        detail: The figures, or the Node.
+    """
 
     reason: HintFallbackReason
     value: str
+    address_type: AddressType | None = None
+    detail: str = ""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class HintDecision:
+    """What a policy decides.
+
+    Attributes:
+        groups: The groups that were given, with hints as the policy says and no others.
+        fallbacks: Which endpoints have no hints that should have some, and why.
+    """
+
+    groups: tuple[EndpointGroup, ...]
+    fallbacks: tuple[HintFallback, ...] = ()
 
 
 class HintPolicy(Protocol):
@@ -137,8 +200,588 @@ class PreferSameNode:
         return _with_hints(groups, decide)
 
 
+# --- topology-mode Auto -----------------------------------------------------------------------
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ProportionalZones:
+    """Each zone gets ready endpoints in proportion to the CPUs of its Nodes.
+
+    This is topology-mode Auto. An endpoint is for its own zone as a rule; a zone that has more
+    than its share gives some to others. Where that cannot be done without overload - where the
+    endpoints of some zone would each have to take over 20 % more than the average of all - the
+    endpoints of an address type have no hints, and the decision says why.
+
+    **Sticky**: an endpoint keeps its hint while every zone has the fewest that it needs. If
+    some must change, those of new endpoints do first, then those in slices that must be
+    written anyway, and then those in other slices: as few as can be, of the slices that hold
+    most of them. So they make at most k slices be written that otherwise need not be, where k
+    is the number of hints by which the other slices exceed what their zones may have; and at
+    most 1 + ln k times as many as there would have to be.
+
+    **Hysteresis**: hints that are given stay until a zone would be overloaded by over 30 %.
+
+    Attributes:
+        sticky: Without, all is as in the reference: endpoints of slices that must be written
+            get hints anew, and a zone may be overloaded after all.
+        hysteresis: Whether hints stay up to 30 %. Without, the limit is 20 % for all, as in the
+            reference.
+
+    Source: k8s.io/endpointslice topologycache/topologycache.go, AddHints.
+    """
+
+    sticky: bool = True
+    hysteresis: bool = True
+
+    def assign(
+        self,
+        groups: Iterable[EndpointGroup],
+        *,
+        nodes: Iterable[Node] = (),
+        current: Iterable[EndpointSlice] = (),
+        template: SliceTemplate | None = None,
+    ) -> tuple[EndpointGroup, ...]:
+        """Return the groups of `decide`. Without Nodes there are no hints."""
+        return self.decide(groups, nodes=nodes, current=current, template=template).groups
+
+    def decide(
+        self,
+        groups: Iterable[EndpointGroup],
+        *,
+        nodes: Iterable[Node],
+        current: Iterable[EndpointSlice] = (),
+        template: SliceTemplate | None = None,
+    ) -> HintDecision:
+        """Hint each ready endpoint to one zone, or none of an address type.
+
+        Args:
+            groups: All groups of the owner, in any order. Hints that they have do not count.
+            nodes: Nodes in any order; the last of several with one name counts. Those that are
+                not ready, or belong to the control plane, do not.
+            current: Slices in any order: which hints are given now, and what a change would
+                make be written.
+            template: What every slice should carry: slices of others do not count, and those
+                that lack some of it must be written anyway. By default all slices count.
+
+        Returns:
+            The same groups, their endpoints in the same order; those whose hints stay are the
+            very objects of `current`.
+
+        Complexity: O(n + m log m) for n endpoints and m slices; and O(a log a) for a endpoints
+            that need hints.
+        """
+        groups = tuple(groups)
+        cpu, unknown = _cpu_by_zone(nodes)
+        members: dict[GroupKey, list[Endpoint]] = {}
+        for group in groups:
+            members.setdefault(group.key, []).extend(group.endpoints)
+        slices = _slices_by_type(current, template)
+        hinted: dict[GroupKey, list[Endpoint]] = {}
+        fallbacks = []
+        for kind in sorted({key.address_type for key in members}):
+            keys = sorted(
+                (key for key in members if key.address_type is kind), key=lambda key: key.sort_key
+            )
+            refusal: _Refusal | None
+            refusal = (HintFallbackReason.INSUFFICIENT_NODE_INFO, unknown) if unknown else None
+            if refusal is None:
+                board = _Board({key: list(members[key]) for key in keys}, cpu)
+                board.read(slices.get(kind, ()), template, sticky=self.sticky)
+                refusal = self._spread(board, slices.get(kind, ()))
+                hinted.update(board.members)
+            if refusal is not None:
+                reason, detail = refusal
+                fallback = HintFallback(
+                    reason=reason, value="Auto", address_type=kind, detail=detail
+                )
+                fallbacks.append(fallback)
+                hinted.update((key, list(map(_without_hints, members[key]))) for key in keys)
+        rest = {key: iter(endpoints) for key, endpoints in hinted.items()}
+        return HintDecision(
+            groups=tuple(
+                _make_group(group.key, tuple(islice(rest[group.key], len(group.endpoints))))
+                for group in groups
+            ),
+            fallbacks=tuple(fallbacks),
+        )
+
+    def _spread(self, board: _Board, slices: Sequence[EndpointSlice]) -> _Refusal | None:
+        """Give the endpoints of one address type their hints, or say why not."""
+        cpu, count = board.cpu, board.ready_count
+        figures = f"{count} endpoints, {len(cpu)} zones"
+        if count < len(cpu):
+            return HintFallbackReason.INSUFFICIENT_NUMBER_OF_ENDPOINTS, figures
+        least = _least_by_zone(cpu, count, _OVERLOAD)
+        if least is None and self.hysteresis and _has_zone_hints(slices):
+            least = _least_by_zone(cpu, count, _OVERLOAD_TO_KEEP)
+        if least is None:
+            return HintFallbackReason.MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD, figures
+        if board.without_zone:
+            detail = f"endpoint {min(board.without_zone)} is in no zone"
+            return HintFallbackReason.NO_ZONE_SPECIFIED, detail
+        if not self.sticky:
+            board.open_crowded(least)
+        board.spread_new(least)
+        if self.sticky:
+            board.relieve(least)
+        board.finish()
+        return None
+
+
+_Refusal = tuple[HintFallbackReason, str]
+#: An endpoint of which the hint may change: its key, the number of its group, its position there.
+#: In order of the key, so the order of the input does not matter.
+_Place = tuple[EndpointKey, int, int]
+_NOWHERE: Final = repeat(-1)
+
+
+def _without_hints(endpoint: Endpoint) -> Endpoint:
+    return endpoint.with_hints(NO_HINTS) if endpoint.hints else endpoint
+
+
+def _cpu_by_zone(nodes: Iterable[Node]) -> tuple[dict[str, int], str]:
+    """Allocatable milli-CPUs of each zone, by name; or what is not known of the Nodes.
+
+    Source: k8s.io/endpointslice topologycache/topologycache.go, SetNodes.
+    """
+    by_name = {node.metadata.name: node for node in nodes}
+    cpu: dict[str, int] = {}
+    for name in sorted(by_name):
+        node = by_name[name]
+        if not node.ready or not node.metadata.labels.keys().isdisjoint(_EXCLUDING_LABELS):
+            continue
+        if node.zone is None:
+            return {}, f"Node {name} is in no zone"
+        if not node.allocatable_cpu:
+            return {}, f"Node {name} has no allocatable CPU"
+        cpu[node.zone] = cpu.get(node.zone, 0) + node.allocatable_cpu
+    if len(cpu) < 2:
+        return {}, f"all ready Nodes are in zone {next(iter(cpu))}" if cpu else "no Node is ready"
+    return dict(sorted(cpu.items())), ""
+
+
+def _least_by_zone(
+    cpu: Mapping[str, int], count: int, overload: Fraction
+) -> dict[str, int] | None:
+    """The fewest endpoints that keep each zone within the overload; None if there are too few.
+
+    Source: k8s.io/endpointslice topologycache/topologycache.go, getAllocations.
+    """
+    capacity = sum(cpu.values()) * (1 + overload)
+    least = {zone: ceil(count * share / capacity) for zone, share in cpu.items()}
+    return least if sum(least.values()) <= count else None
+
+
+def _slices_by_type(
+    current: Iterable[EndpointSlice], template: SliceTemplate | None
+) -> dict[AddressType, list[EndpointSlice]]:
+    """The slices that count, by name."""
+    found: dict[AddressType, list[EndpointSlice]] = {}
+    for stored in current:
+        if template is None or (
+            is_visible(stored.metadata, template.metadata)
+            and not is_stale(stored.metadata, template.metadata)
+        ):
+            found.setdefault(stored.address_type, []).append(stored)
+    for slices in found.values():
+        slices.sort(key=lambda stored: stored.name)
+    return found
+
+
+def _has_zone_hints(slices: Iterable[EndpointSlice]) -> bool:
+    return any(endpoint.hints.for_zones for stored in slices for endpoint in stored.endpoints)
+
+
+@attrs.frozen
+class _CleanSlice:
+    """A slice that need not be written if its hints stay.
+
+    Attributes:
+        stored: The slice.
+        group: The number of its group.
+        places: Where its endpoints stand in the group.
+        wanted: These endpoints, as they are desired.
+        counts: How many hints it has for each zone.
+    """
+
+    stored: EndpointSlice
+    group: int
+    places: Sequence[int]
+    wanted: Sequence[Endpoint]
+    counts: Mapping[str, int]
+
+
+class _Board:
+    """The endpoints of one address type, and which zones they are for.
+
+    Attributes:
+        members: The endpoints of each group.
+        cpu: Milli-CPUs of each zone, by name.
+        ready_count: How many endpoints are ready.
+        without_zone: Addresses of those among them that are in no zone, and in no clean slice.
+    """
+
+    def __init__(self, members: Mapping[GroupKey, list[Endpoint]], cpu: Mapping[str, int]) -> None:
+        self.cpu = cpu
+        self.ready_count = 0
+        self.without_zone: list[str] = []
+        self.members = members
+        self._groups = {key: number for number, key in enumerate(members)}
+        self._members = list(members.values())
+        #: How many hints each zone has.
+        self._counts = dict.fromkeys(cpu, 0)
+        self._clean: list[_CleanSlice] = []
+        #: Endpoints that have a hint in a slice that is written anyway, and those that have none,
+        #: by the zone that they are for.
+        self._loose: dict[str, list[_Place]] = {}
+        self._new: dict[str, list[_Place]] = {}
+        #: What has a hint that could stay, and gets another.
+        self._moved: dict[_Place, str] = {}
+        #: Endpoints of clean slices that need not stay clean, as they are desired.
+        self._opened: dict[_Place, Endpoint] = {}
+        #: What stands in a slice that is written anyway and need not change but for its hints.
+        self._stored: dict[_Place, Endpoint] = {}
+        #: Hints for one zone that has Nodes, by the id of the object: many endpoints share one.
+        self._zone_of: dict[int, str] = {}
+
+    # --- what there is
+
+    def read(
+        self, slices: Sequence[EndpointSlice], template: SliceTemplate | None, *, sticky: bool
+    ) -> None:
+        """See where the endpoints are, and what hints they have there.
+
+        Raises:
+            DuplicateEndpointError: Two endpoints of one group share a key.
+        """
+        left = []
+        for members in self._members:
+            places = dict(zip(map(_key_of, members), count()))
+            if len(places) < len(members):
+                index_endpoints(members)  # which refuses them
+            left.append(places)
+        gone = []
+        for stored in slices:
+            group = self._groups.get(stored.group_key)
+            if group is None:
+                gone.append(stored)
+                continue
+            found = tuple(map(left[group].pop, stored.keys, _NOWHERE))
+            is_dirty = template is not None and metadata_reasons(stored.metadata, template.metadata)
+            if is_dirty or not self._read_clean(stored, group, found):
+                self._read_dirty(stored, group, found, sticky=sticky)
+        for stored in gone:
+            # Another group may want its endpoints, with other ports.
+            for group, places in enumerate(left):
+                found = tuple(map(places.pop, stored.keys, _NOWHERE))
+                self._read_dirty(stored, group, found, sticky=sticky)
+        for group, places in enumerate(left):
+            for key, i in places.items():
+                self._read_new((key, group, i))
+
+    def _read_clean(self, stored: EndpointSlice, group: int, places: Sequence[int]) -> bool:
+        """Take up a slice, unless it must be written."""
+        members = self._members[group]
+        if -1 in places:
+            return False
+        wanted = tuple(map(members.__getitem__, places))
+        if not _same_but_hints(wanted, stored.endpoints):
+            return False
+        zone_of = self._zone_of
+        counts: dict[str, int] = {}
+        ready = 0
+        for endpoint in stored.endpoints:
+            if endpoint.conditions.ready:
+                zone = zone_of.get(id(endpoint.hints)) or self._kept_zone(endpoint)
+                if zone is None:
+                    return False
+                counts[zone] = counts.get(zone, 0) + 1
+                ready += 1
+            elif endpoint.hints:
+                return False
+        for i, endpoint in zip(places, stored.endpoints, strict=True):
+            members[i] = endpoint
+        for zone, number in counts.items():
+            self._counts[zone] = self._counts.get(zone, 0) + number
+        self.ready_count += ready
+        self._clean.append(_CleanSlice(stored, group, places, wanted, counts))
+        return True
+
+    def _kept_zone(self, endpoint: Endpoint) -> str | None:
+        """The zone that an endpoint is for, if it is one that has Nodes, or its own."""
+        hints = endpoint.hints
+        if len(hints.for_zones) != 1 or hints.for_nodes:
+            return None
+        (zone,) = hints.for_zones
+        if zone in self.cpu:
+            self._zone_of[id(hints)] = zone
+            return zone
+        return zone if zone == endpoint.zone else None
+
+    def _read_dirty(
+        self, stored: EndpointSlice, group: int, places: Sequence[int], *, sticky: bool
+    ) -> None:
+        members = self._members[group]
+        for i, endpoint in zip(places, stored.endpoints, strict=True):
+            if i < 0:
+                continue
+            want = members[i]
+            place = (want.key, group, i)
+            if _differs_in_hints_only(want, endpoint):
+                self._stored[place] = endpoint
+            zone = self._kept_zone(endpoint) if sticky and want.conditions.ready else None
+            if zone is None:
+                self._read_new(place)
+                continue
+            if not want.zone:
+                self.without_zone.append(want.addresses[0])
+            self._loose.setdefault(zone, []).append(place)
+            self._counts[zone] = self._counts.get(zone, 0) + 1
+            self.ready_count += 1
+
+    def _read_new(self, place: _Place) -> None:
+        """An endpoint without a hint that it could keep is for its own zone at first."""
+        endpoint = self._members[place[1]][place[2]]
+        if not endpoint.conditions.ready:
+            self._hint(place, NO_HINTS)
+            return
+        self.ready_count += 1
+        zone = endpoint.zone
+        if not zone:
+            self.without_zone.append(endpoint.addresses[0])
+            return
+        self._new.setdefault(zone, []).append(place)
+        self._counts[zone] = self._counts.get(zone, 0) + 1
+
+    # --- what should be
+
+    def open_crowded(self, least: Mapping[str, int]) -> None:
+        """Give all endpoints of a slice hints anew if it leaves too few for other zones.
+
+        Source: k8s.io/endpointslice topologycache/sliceinfo.go, getAllocatedHintsByZone.
+        """
+        spare = self.ready_count - sum(least.values())
+        room = {zone: number + spare for zone, number in least.items()}
+        for found in self._clean:
+            if any(some > room.get(zone, some) for zone, some in found.counts.items()):
+                for zone, some in found.counts.items():
+                    self._counts[zone] -= some
+                    self.ready_count -= some
+                members = self._members[found.group]
+                for i, want in zip(found.places, found.wanted, strict=True):
+                    members[i] = want
+                self._read_dirty(found.stored, found.group, found.places, sticky=False)
+            else:
+                for zone, some in found.counts.items():
+                    room[zone] = room.get(zone, some) - some
+
+    def spread_new(self, least: Mapping[str, int]) -> None:
+        """Give endpoints that are new to zones which have less than their share.
+
+        One after another, each of the zone that has most too many for the one that has most too
+        few, until what is too many or too few is less than half an endpoint, or both less than a
+        whole one. Ties go to the lower name.
+
+        Source: k8s.io/endpointslice topologycache/utils.go, getGivingAndReceivingZones.
+        """
+        total = sum(self.cpu.values())  # and so many parts has an endpoint
+        over = {
+            zone: self._counts[zone] * total - max(self.ready_count * share, least[zone] * total)
+            for zone, share in self.cpu.items()
+        }
+        new = {zone: len(self._new.get(zone, ())) for zone in over}
+        givers = _Queue({zone: part for zone, part in over.items() if part > 0}, total, new)
+        takers = _Queue({zone: -part for zone, part in over.items() if part < 0}, total)
+        number = min(
+            givers.halves, takers.halves, max(givers.wholes, takers.wholes)
+        )
+        given: list[_Place] = []
+        for zone, some in givers.first(number).items():
+            places = sorted(self._new[zone])
+            given += places[:some]
+            self._new[zone] = places[some:]
+            self._counts[zone] -= some
+        rest = iter(given)
+        for zone, some in takers.first(number).items():
+            self._new.setdefault(zone, []).extend(islice(rest, some))
+            self._counts[zone] += some
+
+    def relieve(self, least: Mapping[str, int]) -> None:
+        """Give every zone the fewest that it needs, at the cost of as few writes as can be."""
+        needs = {
+            zone: number - self._counts[zone]
+            for zone, number in least.items()
+            if self._counts[zone] < number
+        }
+        spare = {
+            zone: number - least.get(zone, 0)
+            for zone, number in self._counts.items()
+            if number > least.get(zone, 0)
+        }
+        for pool in (self._new, self._loose):
+            if needs:
+                self._move(pool, spare, needs)
+        if not needs:
+            return
+
+        def use(found: _CleanSlice) -> int:
+            useful = sum(min(spare.get(zone, 0), some) for zone, some in found.counts.items())
+            return min(useful, sum(needs.values()))
+
+        # What a slice is of use for only shrinks, so most are not looked at again.
+        heap = [(-use(found), i) for i, found in enumerate(self._clean)]
+        heapify(heap)
+        while needs:
+            _, i = heap[0]
+            now = (-use(self._clean[i]), i)
+            if now != heap[0]:
+                heapreplace(heap, now)
+                continue
+            heappop(heap)
+            found = self._clean[i]
+            opened: dict[str, list[_Place]] = {}
+            for i, want, endpoint in zip(
+                found.places, found.wanted, found.stored.endpoints, strict=True
+            ):
+                if endpoint.conditions.ready:
+                    (zone,) = endpoint.hints.for_zones
+                    place = (want.key, found.group, i)
+                    self._opened[place] = want
+                    opened.setdefault(zone, []).append(place)
+            self._move(opened, spare, needs)
+
+    def _move(
+        self, pool: Mapping[str, list[_Place]], spare: dict[str, int], needs: dict[str, int]
+    ) -> None:
+        """Give hints that zones can spare to zones in need.
+
+        First those of endpoints that are at home in a zone in need, then of those that are not
+        at home in the zone that they are for, then any; to the zone most in need.
+        """
+        found = []
+        for hint in pool:
+            for place in pool[hint] if hint in spare else ():
+                home = self._members[place[1]][place[2]].zone
+                rank = 0 if home in needs else 1 if home != hint else 2
+                found.append((rank, place, hint, home))
+        for _, place, hint, home in sorted(found):
+            if not needs:
+                return
+            if not spare[hint]:
+                continue
+            zone = home if home in needs else max(needs, key=needs.__getitem__)
+            self._moved[place] = zone
+            spare[hint] -= 1
+            needs[zone] -= 1
+            if not needs[zone]:
+                del needs[zone]
+
+    def finish(self) -> None:
+        """Put the hints on the endpoints. Those that have theirs stay the same objects."""
+        shared = {zone: EndpointHints(for_zones=(zone,)) for zone in self._counts}
+        for pool in (self._new, self._loose):
+            for zone, places in pool.items():
+                hints = shared[zone]
+                for place in places:
+                    if place not in self._moved:
+                        self._hint(place, hints)
+        for place, zone in self._moved.items():
+            _, group, i = place
+            self._members[group][i] = self._opened.get(place, self._members[group][i])
+            self._hint(place, shared[zone])
+
+    def _hint(self, place: _Place, hints: EndpointHints) -> None:
+        _, group, i = place
+        want = self._members[group][i]
+        stored = self._stored.get(place)
+        if stored is not None and stored.hints == hints:
+            self._members[group][i] = stored
+        elif want.hints != hints:
+            self._members[group][i] = want.with_hints(hints)
+
+
+@final
+class _Queue:
+    """Zones that stand in line with what they have too many or too few of, the most in front.
+
+    Whoever is served has one less, and stands in line again. In closed form, for there may be
+    100,000 to be served.
+
+    Args:
+        parts: How much each zone has, in parts of an endpoint.
+        whole: How many parts make an endpoint.
+        limits: How many times a zone can be served; by default as often as its turn comes.
+
+    Attributes:
+        wholes: How many are served before all that is left is less than a whole endpoint.
+        halves: How many are served before all that is left is less than half of one.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, int], whole: int, limits: Mapping[str, int] | None = None
+    ) -> None:
+        self._parts = parts
+        self._whole = whole
+        self._limits = parts if limits is None else limits  # no zone has more turns than parts
+        served = self._down_to(0)
+        self.wholes = sum(served.values())
+        self.halves = self.wholes + sum(
+            2 * (parts[zone] % whole) >= whole and number < self._limits[zone]
+            for zone, number in served.items()
+        )
+
+    def _down_to(self, level: int) -> dict[str, int]:
+        """How often each zone is served before nobody has `level` wholes and one more."""
+        return {
+            zone: min(self._limits[zone], max(0, part // self._whole - level))
+            for zone, part in self._parts.items()
+        }
+
+    def first(self, number: int) -> dict[str, int]:
+        """How often each zone is among the first `number` that are served."""
+        highest = max(self._parts.values(), default=0) // self._whole
+        level = bisect_left(
+            range(highest), -number, key=lambda level: -sum(self._down_to(level).values())
+        )
+        served = self._down_to(level)
+        left = {zone: part - served[zone] * self._whole for zone, part in self._parts.items()}
+        in_line = sorted(
+            (zone for zone in left if served[zone] < self._limits[zone]),
+            key=lambda zone: (-left[zone], zone),
+        )
+        for zone in in_line[: number - sum(served.values())]:
+            served[zone] += 1
+        return served
+
+
+def assign_hints(
+    policy: HintPolicy,
+    groups: Iterable[EndpointGroup],
+    *,
+    nodes: Iterable[Node] = (),
+    current: Iterable[EndpointSlice] = (),
+    template: SliceTemplate | None = None,
+) -> HintDecision:
+    """Decide hints by any policy, with all that a policy may want to look at.
+
+    Args:
+        policy: Of the policies, only `ProportionalZones` looks at more than the groups.
+        groups: All groups of the owner, in any order.
+        nodes: Nodes in any order.
+        current: Slices in any order.
+        template: What every slice should carry.
+
+    Returns:
+        The groups with their hints, and why some have none.
+    """
+    if isinstance(policy, ProportionalZones):
+        return policy.decide(groups, nodes=nodes, current=current, template=template)
+    return HintDecision(groups=policy.assign(groups))
+
+
 def hint_policy(service: Service) -> tuple[HintPolicy, tuple[HintFallback, ...]]:
-    """Return the policy that a Service asks for, and what of its wishes cannot be met.
+    """Return the policy that a Service asks for, and what of its wishes is not known.
 
     The annotation topology-mode has precedence over trafficDistribution; of its two spellings
     the deprecated one counts, as in the reference.
@@ -146,17 +789,23 @@ def hint_policy(service: Service) -> tuple[HintPolicy, tuple[HintFallback, ...]]
     Source: k8s.io/endpointslice reconciler.go, reconcileByAddressType; utils.go, hintsEnabled.
     """
     annotations = service.metadata.annotations
-    mode = annotations.get(_ANNOTATION_MODE_DEPRECATED, annotations.get(_ANNOTATION_MODE))
+    mode = annotations.get(_ANNOTATION_MODE_DEPRECATED, annotations.get(_ANNOTATION_MODE, ""))
+    distribution = service.traffic_distribution
     if mode in ("Auto", "auto"):
-        reason = HintFallbackReason.AUTO_NOT_SUPPORTED
-        return NoHints(), (HintFallback(reason=reason, value=mode),)
-    match service.traffic_distribution:
+        return ProportionalZones(), ()
+    unknown = []
+    if mode not in ("", "Disabled", "disabled"):
+        reason = HintFallbackReason.UNKNOWN_TOPOLOGY_MODE
+        unknown.append(HintFallback(reason=reason, value=mode))
+    policy: HintPolicy = NoHints()
+    match distribution:
         case None:
-            return NoHints(), ()
+            pass
         case "PreferClose" | "PreferSameZone":
-            return PreferSameZone(), ()
+            policy = PreferSameZone()
         case "PreferSameNode":
-            return PreferSameNode(), ()
+            policy = PreferSameNode()
         case other:
             reason = HintFallbackReason.UNKNOWN_TRAFFIC_DISTRIBUTION
-            return NoHints(), (HintFallback(reason=reason, value=other),)
+            unknown.append(HintFallback(reason=reason, value=other))
+    return policy, tuple(unknown)

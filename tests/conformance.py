@@ -10,6 +10,8 @@ the reference, which is left out of `expected`. Kinds:
 
 - reconcile: the counts of writes, then, for every group, the sizes of its slices and its
   endpoints in full, the metadata of what is written, and the Pods left out.
+- hints: whether hints are given or not, and why not; for trafficDistribution, the hints of each
+  endpoint; for topology-mode Auto, how many each zone has, where the reference writes all slices.
 - size: the bytes of a slice as protobuf and as JSON.
 
 Departures from the reference that are ours on purpose:
@@ -19,6 +21,10 @@ Departures from the reference that are ours on purpose:
   the slice that happens to be listed first, and we the one that costs no write, whatever the
   order. In such a group the sizes may differ by which copy stays; the number of slices, their
   sum and the counts of writes may not.
+- the API says that an endpoint which does not say whether it is ready is ready. The reference's
+  rule for hints takes it not to be, so the cases are read as it reads them;
+- exact arithmetic. Where doubles are a hair off, and a count with them, the case is in
+  `ROUNDED_DIFFERENTLY`.
 """
 
 from __future__ import annotations
@@ -27,7 +33,9 @@ import gzip
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,19 +43,28 @@ import attrs
 
 from endpointslice import (
     CreateSlice,
+    EndpointGroup,
     EndpointSlice,
     FrozenDict,
+    GroupKey,
+    HintDecision,
+    HintPolicy,
     KubernetesPacking,
+    ObjectMeta,
     PackingStrategy,
+    ProportionalZones,
+    Service,
     ServicePlan,
     SkipReason,
     UpdateSlice,
     apply_plan,
+    assign_hints,
     decode_node,
     decode_pod,
     decode_service,
     decode_slice,
     encode_slice,
+    hint_policy,
     json_size,
     protobuf_size,
     reconcile_service,
@@ -204,7 +221,93 @@ def check_size(case: Case) -> Iterator[str]:
     yield from _difference("json", case["expected"]["json"], json_size(stored))
 
 
+#: Messages of the reference's events, as they begin, and what they are here.
+_REFUSALS: Final = {
+    "Insufficient Node information": "InsufficientNodeInfo",
+    "Insufficient number of endpoints": "InsufficientNumberOfEndpoints",
+    "Unable to allocate minimum": "MinAllocationExceedsOverloadThreshold",
+    "One or more endpoints do not have a zone": "NoZoneSpecified",
+}
+#: Cases of topology-mode Auto whose counts are other with exact arithmetic than with doubles.
+ROUNDED_DIFFERENTLY: Final[frozenset[str]] = frozenset()
+
+
+def _slices_for_hints(given: Mapping[str, Any]) -> dict[str, list[EndpointSlice]]:
+    """The slices of a `hints` case, as the reference's rule reads them."""
+    found: dict[str, list[EndpointSlice]] = {}
+    for part in ("toCreate", "toUpdate", "unchanged"):
+        found[part] = []
+        for i, manifest in enumerate(given[part] or ()):
+            name = manifest["metadata"].get("name") or f"{part}-{i}"
+            endpoints = []
+            for j, endpoint in enumerate(manifest.get("endpoints") or ()):
+                conditions = dict(endpoint.get("conditions") or {})
+                if conditions.get("ready") is None:
+                    conditions["ready"] = False
+                # Some recordings have one address in many places; they are told apart by this.
+                target = {"kind": "Pod", "name": f"{name}-{j}"}
+                endpoints.append({**endpoint, "conditions": conditions, "targetRef": target})
+            stored = {**manifest, "metadata": {"name": name}, "endpoints": endpoints}
+            found[part].append(decode_slice(stored))
+    return found
+
+
+def decide_case(given: Mapping[str, Any], policy: HintPolicy) -> HintDecision:
+    """Decide one `hints` case: what the reference writes is wanted, and stands nowhere yet."""
+    slices = _slices_for_hints(given)
+    groups = [
+        EndpointGroup(key=item.group_key, endpoints=item.endpoints)
+        for item in chain.from_iterable(slices.values())
+    ]
+    # An address type that has no endpoint is asked about all the same.
+    groups.append(EndpointGroup(key=GroupKey(address_type=given["addressType"])))
+    nodes = map(decode_node, given["nodes"] or ())
+    return assign_hints(policy, groups, nodes=nodes, current=slices["unchanged"])
+
+
+def check_hints(case: Case) -> Iterator[str]:
+    """Yield what differs from the reference in one `hints` case."""
+    given, expected = case["input"], case["expected"]
+    slices = _slices_for_hints(given)
+    distribution = given.get("trafficDistribution")
+    policy: HintPolicy = ProportionalZones(sticky=False, hysteresis=False)
+    if distribution is not None:
+        service = Service(metadata=ObjectMeta(name="web"), traffic_distribution=distribution)
+        policy, _ = hint_policy(service)
+    decision = decide_case(given, policy)
+    hints = {item.key: item.hints for group in decision.groups for item in group.endpoints}
+    written = slices["toCreate"] + [
+        item
+        for item in slices["toUpdate"] + slices["unchanged"]
+        if item.name in expected["updated"]
+    ]
+    ready = [item for stored in written for item in stored.endpoints if item.conditions.ready]
+    if distribution is not None:
+        found = {
+            item.addresses[0]: {
+                "forZones": list(hints[item.key].for_zones),
+                "forNodes": list(hints[item.key].for_nodes),
+            }
+            for item in ready
+        }
+        yield from _difference("exact", expected["exact"], found)
+        for stored in slices["unchanged"]:
+            if stored not in written:
+                was = [item.hints for item in stored.endpoints if item.conditions.ready]
+                now = [hints[item.key] for item in stored.endpoints if item.conditions.ready]
+                yield from _difference(f"hints in {stored.name}", was, now)
+        return
+    told = " ".join(expected["events"])
+    refusals = [reason for message, reason in _REFUSALS.items() if message in told]
+    yield from _difference("reasons", refusals, [str(item.reason) for item in decision.fallbacks])
+    is_comparable = not slices["unchanged"] and case["name"] not in ROUNDED_DIFFERENTLY
+    if "hints_by_zone" in expected and is_comparable:
+        counts = Counter(zone for item in ready for zone in hints[item.key].for_zones)
+        yield from _difference("hints_by_zone", expected["hints_by_zone"], dict(counts))
+
+
 CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
+    "hints": check_hints,
     "reconcile": check_reconcile,
     "size": check_size,
 }
