@@ -7,17 +7,25 @@ pass, and a slice whose hints are right is never written.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from fractions import Fraction
 from heapq import heapify, heappop, heapreplace
-from itertools import count, islice, repeat
+from itertools import chain, count, islice, repeat
 from math import ceil
+from operator import attrgetter
 from typing import Final, Protocol, final
 
 import attrs
 
-from endpointslice.diff import _differs_in_hints_only, index_endpoints, is_stale, is_visible, metadata_reasons
+from endpointslice.diff import (
+    _differs_in_hints_only,
+    index_endpoints,
+    is_stale,
+    is_visible,
+    metadata_reasons,
+)
 from endpointslice.models import (
     NO_HINTS,
     AddressType,
@@ -268,76 +276,85 @@ class ProportionalZones:
             The same groups, their endpoints in the same order; those whose hints stay are the
             very objects of `current`.
 
+        Raises:
+            DuplicateEndpointError: Two endpoints of one group share a key.
+
         Complexity: O(n + m log m) for n endpoints and m slices; and O(a log a) for a endpoints
             that need hints.
         """
         groups = tuple(groups)
         cpu, unknown = _cpu_by_zone(nodes)
-        members: dict[GroupKey, list[Endpoint]] = {}
-        for group in groups:
-            members.setdefault(group.key, []).extend(group.endpoints)
+        by_type: dict[AddressType, list[int]] = {}
+        for number, group in enumerate(groups):
+            by_type.setdefault(group.key.address_type, []).append(number)
         slices = _slices_by_type(current, template)
-        hinted: dict[GroupKey, list[Endpoint]] = {}
+        result = list(groups)
         fallbacks = []
-        for kind in sorted({key.address_type for key in members}):
-            keys = sorted(
-                (key for key in members if key.address_type is kind), key=lambda key: key.sort_key
-            )
-            refusal: _Refusal | None
-            refusal = (HintFallbackReason.INSUFFICIENT_NODE_INFO, unknown) if unknown else None
-            if refusal is None:
-                board = _Board({key: list(members[key]) for key in keys}, cpu)
-                board.read(slices.get(kind, ()), template, sticky=self.sticky)
-                refusal = self._spread(board, slices.get(kind, ()))
-                hinted.update(board.members)
-            if refusal is not None:
-                reason, detail = refusal
-                fallback = HintFallback(
-                    reason=reason, value="Auto", address_type=kind, detail=detail
+        for kind in sorted(by_type):
+            numbers = by_type[kind]
+            numbers.sort(key=lambda number: groups[number].key.sort_key)
+            ours = [groups[number] for number in numbers]
+            hinted: Sequence[EndpointGroup] | _Refusal
+            if unknown:
+                hinted = _Refusal(HintFallbackReason.INSUFFICIENT_NODE_INFO, unknown)
+            else:
+                hinted = self._spread(ours, slices.get(kind, ()), template, cpu)
+            if isinstance(hinted, _Refusal):
+                fallbacks.append(
+                    HintFallback(
+                        reason=hinted.reason,
+                        value="Auto",
+                        address_type=kind,
+                        detail=hinted.detail,
+                    )
                 )
-                fallbacks.append(fallback)
-                hinted.update((key, list(map(_without_hints, members[key]))) for key in keys)
-        rest = {key: iter(endpoints) for key, endpoints in hinted.items()}
-        return HintDecision(
-            groups=tuple(
-                _make_group(group.key, tuple(islice(rest[group.key], len(group.endpoints))))
-                for group in groups
-            ),
-            fallbacks=tuple(fallbacks),
-        )
+                hinted = NoHints().assign(ours)
+            for number, group in zip(numbers, hinted, strict=True):
+                result[number] = group
+        return HintDecision(groups=tuple(result), fallbacks=tuple(fallbacks))
 
-    def _spread(self, board: _Board, slices: Sequence[EndpointSlice]) -> _Refusal | None:
+    def _spread(
+        self,
+        groups: Sequence[EndpointGroup],
+        slices: Sequence[EndpointSlice],
+        template: SliceTemplate | None,
+        cpu: Mapping[str, int],
+    ) -> Sequence[EndpointGroup] | _Refusal:
         """Give the endpoints of one address type their hints, or say why not."""
-        cpu, count = board.cpu, board.ready_count
-        figures = f"{count} endpoints, {len(cpu)} zones"
-        if count < len(cpu):
-            return HintFallbackReason.INSUFFICIENT_NUMBER_OF_ENDPOINTS, figures
-        least = _least_by_zone(cpu, count, _OVERLOAD)
+        board = _Board(groups, cpu)
+        board.read(slices, template, sticky=self.sticky)
+        number = board.ready_count
+        figures = f"{number} endpoints, {len(cpu)} zones"
+        if number < len(cpu):
+            return _Refusal(HintFallbackReason.INSUFFICIENT_NUMBER_OF_ENDPOINTS, figures)
+        least = _least_by_zone(cpu, number, _OVERLOAD)
         if least is None and self.hysteresis and _has_zone_hints(slices):
-            least = _least_by_zone(cpu, count, _OVERLOAD_TO_KEEP)
+            least = _least_by_zone(cpu, number, _OVERLOAD_TO_KEEP)
         if least is None:
-            return HintFallbackReason.MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD, figures
+            return _Refusal(HintFallbackReason.MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD, figures)
         if board.without_zone:
             detail = f"endpoint {min(board.without_zone)} is in no zone"
-            return HintFallbackReason.NO_ZONE_SPECIFIED, detail
-        if not self.sticky:
-            board.open_crowded(least)
-        board.spread_new(least)
+            return _Refusal(HintFallbackReason.NO_ZONE_SPECIFIED, detail)
         if self.sticky:
+            board.spread_new(least)
             board.relieve(least)
+        else:
+            board.open_crowded(least)
+            board.spread_new(least)
         board.finish()
-        return None
+        return board.groups(groups)
 
 
-_Refusal = tuple[HintFallbackReason, str]
-#: An endpoint of which the hint may change: its key, the number of its group, its position there.
-#: In order of the key, so the order of the input does not matter.
-_Place = tuple[EndpointKey, int, int]
+@attrs.frozen
+class _Refusal:
+    """Why the endpoints of an address type have no hints."""
+
+    reason: HintFallbackReason
+    detail: str
+
+
 _NOWHERE: Final = repeat(-1)
-
-
-def _without_hints(endpoint: Endpoint) -> Endpoint:
-    return endpoint.with_hints(NO_HINTS) if endpoint.hints else endpoint
+_hints_of: Final[Callable[[Endpoint], EndpointHints]] = attrgetter("hints")
 
 
 def _cpu_by_zone(nodes: Iterable[Node]) -> tuple[dict[str, int], str]:
@@ -361,9 +378,7 @@ def _cpu_by_zone(nodes: Iterable[Node]) -> tuple[dict[str, int], str]:
     return dict(sorted(cpu.items())), ""
 
 
-def _least_by_zone(
-    cpu: Mapping[str, int], count: int, overload: Fraction
-) -> dict[str, int] | None:
+def _least_by_zone(cpu: Mapping[str, int], count: int, overload: Fraction) -> dict[str, int] | None:
     """The fewest endpoints that keep each zone within the overload; None if there are too few.
 
     Source: k8s.io/endpointslice topologycache/topologycache.go, getAllocations.
@@ -399,114 +414,134 @@ class _CleanSlice:
 
     Attributes:
         stored: The slice.
-        group: The number of its group.
-        places: Where its endpoints stand in the group.
+        places: Where its endpoints stand on the board.
         wanted: These endpoints, as they are desired.
         counts: How many hints it has for each zone.
     """
 
     stored: EndpointSlice
-    group: int
     places: Sequence[int]
     wanted: Sequence[Endpoint]
     counts: Mapping[str, int]
 
 
 class _Board:
-    """The endpoints of one address type, and which zones they are for.
+    """The endpoints of one address type, each in a numbered place, and which zones they are for.
+
+    Args:
+        groups: All groups of the type, in canonical order.
+        cpu: Milli-CPUs of each zone, by name.
 
     Attributes:
-        members: The endpoints of each group.
-        cpu: Milli-CPUs of each zone, by name.
+        cpu: As given.
         ready_count: How many endpoints are ready.
         without_zone: Addresses of those among them that are in no zone, and in no clean slice.
     """
 
-    def __init__(self, members: Mapping[GroupKey, list[Endpoint]], cpu: Mapping[str, int]) -> None:
+    def __init__(self, groups: Sequence[EndpointGroup], cpu: Mapping[str, int]) -> None:
         self.cpu = cpu
         self.ready_count = 0
         self.without_zone: list[str] = []
-        self.members = members
-        self._groups = {key: number for number, key in enumerate(members)}
-        self._members = list(members.values())
+        #: As they are desired; in the end with their hints.
+        self._endpoints: list[Endpoint] = []
+        #: Where those of each group are that have not been found in a slice.
+        self._left: dict[GroupKey, dict[EndpointKey, int]] = {}
+        for group in groups:
+            first = len(self._endpoints)
+            self._endpoints += group.endpoints
+            left = self._left.setdefault(group.key, {})
+            left.update(zip(map(_key_of, group.endpoints), count(first)))
+        if sum(map(len, self._left.values())) < len(self._endpoints):
+            for key in self._left:
+                same = [group.endpoints for group in groups if group.key == key]
+                index_endpoints(tuple(chain.from_iterable(same)))  # which refuses them
         #: How many hints each zone has.
         self._counts = dict.fromkeys(cpu, 0)
         self._clean: list[_CleanSlice] = []
-        #: Endpoints that have a hint in a slice that is written anyway, and those that have none,
-        #: by the zone that they are for.
-        self._loose: dict[str, list[_Place]] = {}
-        self._new: dict[str, list[_Place]] = {}
+        #: By the zone that they are for: endpoints with a hint in a slice that is written anyway,
+        #: and those without.
+        self._loose: dict[str, list[int]] = {}
+        self._new: dict[str, list[int]] = {}
         #: What has a hint that could stay, and gets another.
-        self._moved: dict[_Place, str] = {}
-        #: Endpoints of clean slices that need not stay clean, as they are desired.
-        self._opened: dict[_Place, Endpoint] = {}
-        #: What stands in a slice that is written anyway and need not change but for its hints.
-        self._stored: dict[_Place, Endpoint] = {}
+        self._moved: dict[int, str] = {}
+        #: How endpoints are stored in slices that are written anyway, if it is as desired but for
+        #: the hints.
+        self._stored: dict[int, Endpoint] = {}
         #: Hints for one zone that has Nodes, by the id of the object: many endpoints share one.
         self._zone_of: dict[int, str] = {}
+
+    def groups(self, groups: Iterable[EndpointGroup]) -> list[EndpointGroup]:
+        """The groups that the board was made of, with their endpoints as they are now."""
+        rest = iter(self._endpoints)
+        return [
+            _make_group(group.key, tuple(islice(rest, len(group.endpoints)))) for group in groups
+        ]
 
     # --- what there is
 
     def read(
         self, slices: Sequence[EndpointSlice], template: SliceTemplate | None, *, sticky: bool
     ) -> None:
-        """See where the endpoints are, and what hints they have there.
-
-        Raises:
-            DuplicateEndpointError: Two endpoints of one group share a key.
-        """
-        left = []
-        for members in self._members:
-            places = dict(zip(map(_key_of, members), count()))
-            if len(places) < len(members):
-                index_endpoints(members)  # which refuses them
-            left.append(places)
+        """See where endpoints are stored, and with what hints."""
         gone = []
         for stored in slices:
-            group = self._groups.get(stored.group_key)
-            if group is None:
+            left = self._left.get(stored.group_key)
+            if left is None:
                 gone.append(stored)
                 continue
-            found = tuple(map(left[group].pop, stored.keys, _NOWHERE))
+            places = tuple(map(left.pop, stored.keys, _NOWHERE))
             is_dirty = template is not None and metadata_reasons(stored.metadata, template.metadata)
-            if is_dirty or not self._read_clean(stored, group, found):
-                self._read_dirty(stored, group, found, sticky=sticky)
+            if is_dirty or not self._read_clean(stored, places):
+                self._read_dirty(stored, places, sticky=sticky)
         for stored in gone:
             # Another group may want its endpoints, with other ports.
-            for group, places in enumerate(left):
-                found = tuple(map(places.pop, stored.keys, _NOWHERE))
-                self._read_dirty(stored, group, found, sticky=sticky)
-        for group, places in enumerate(left):
-            for key, i in places.items():
-                self._read_new((key, group, i))
+            for left in self._left.values():
+                places = tuple(map(left.pop, stored.keys, _NOWHERE))
+                self._read_dirty(stored, places, sticky=sticky)
+        for left in self._left.values():
+            self._read_new(left.values())
 
-    def _read_clean(self, stored: EndpointSlice, group: int, places: Sequence[int]) -> bool:
+    def _read_clean(self, stored: EndpointSlice, places: Sequence[int]) -> bool:
         """Take up a slice, unless it must be written."""
-        members = self._members[group]
         if -1 in places:
             return False
-        wanted = tuple(map(members.__getitem__, places))
-        if not _same_but_hints(wanted, stored.endpoints):
+        endpoints = self._endpoints
+        wanted = tuple(map(endpoints.__getitem__, places))
+        if not _same_but_hints(wanted, stored.endpoints) and not all(
+            map(_differs_in_hints_only, wanted, stored.endpoints)
+        ):
             return False
-        zone_of = self._zone_of
-        counts: dict[str, int] = {}
-        ready = 0
-        for endpoint in stored.endpoints:
-            if endpoint.conditions.ready:
-                zone = zone_of.get(id(endpoint.hints)) or self._kept_zone(endpoint)
-                if zone is None:
-                    return False
-                counts[zone] = counts.get(zone, 0) + 1
-                ready += 1
-            elif endpoint.hints:
-                return False
+        ready = [endpoint for endpoint in stored.endpoints if endpoint.conditions.ready]
+        if len(ready) < len(wanted) and any(
+            endpoint.hints for endpoint in stored.endpoints if not endpoint.conditions.ready
+        ):
+            return False
+        counts = self._count_hints(ready)
+        if counts is None:
+            return False
         for i, endpoint in zip(places, stored.endpoints, strict=True):
-            members[i] = endpoint
+            endpoints[i] = endpoint
         for zone, number in counts.items():
             self._counts[zone] = self._counts.get(zone, 0) + number
-        self.ready_count += ready
-        self._clean.append(_CleanSlice(stored, group, places, wanted, counts))
+        self.ready_count += len(ready)
+        self._clean.append(_CleanSlice(stored, places, wanted, counts))
         return True
+
+    def _count_hints(self, ready: Iterable[Endpoint]) -> dict[str, int] | None:
+        """How many hints there are for each zone; None if one of them cannot stay."""
+        codes = Counter(map(id, map(_hints_of, ready)))
+        counts: dict[str, int] = {}
+        if codes.keys() <= self._zone_of.keys():
+            for code, number in codes.items():
+                zone = self._zone_of[code]
+                counts[zone] = counts.get(zone, 0) + number
+            return counts
+        for endpoint in ready:
+            kept = self._kept_zone(endpoint)
+            if kept is None:
+                return None
+            counts[kept] = counts.get(kept, 0) + 1
+        return counts
 
     def _kept_zone(self, endpoint: Endpoint) -> str | None:
         """The zone that an endpoint is for, if it is one that has Nodes, or its own."""
@@ -519,40 +554,45 @@ class _Board:
             return zone
         return zone if zone == endpoint.zone else None
 
-    def _read_dirty(
-        self, stored: EndpointSlice, group: int, places: Sequence[int], *, sticky: bool
-    ) -> None:
-        members = self._members[group]
+    def _read_dirty(self, stored: EndpointSlice, places: Sequence[int], *, sticky: bool) -> None:
+        """Take up a slice that must be written: what is wanted of it."""
+        new = []
         for i, endpoint in zip(places, stored.endpoints, strict=True):
             if i < 0:
                 continue
-            want = members[i]
-            place = (want.key, group, i)
+            want = self._endpoints[i]
             if _differs_in_hints_only(want, endpoint):
-                self._stored[place] = endpoint
-            zone = self._kept_zone(endpoint) if sticky and want.conditions.ready else None
+                self._stored[i] = endpoint
+            zone = None
+            if sticky and want.conditions.ready:
+                zone = self._zone_of.get(id(endpoint.hints)) or self._kept_zone(endpoint)
             if zone is None:
-                self._read_new(place)
+                new.append(i)
                 continue
             if not want.zone:
                 self.without_zone.append(want.addresses[0])
-            self._loose.setdefault(zone, []).append(place)
+            self._loose.setdefault(zone, []).append(i)
             self._counts[zone] = self._counts.get(zone, 0) + 1
             self.ready_count += 1
+        self._read_new(new)
 
-    def _read_new(self, place: _Place) -> None:
-        """An endpoint without a hint that it could keep is for its own zone at first."""
-        endpoint = self._members[place[1]][place[2]]
-        if not endpoint.conditions.ready:
-            self._hint(place, NO_HINTS)
-            return
-        self.ready_count += 1
-        zone = endpoint.zone
-        if not zone:
-            self.without_zone.append(endpoint.addresses[0])
-            return
-        self._new.setdefault(zone, []).append(place)
-        self._counts[zone] = self._counts.get(zone, 0) + 1
+    def _read_new(self, places: Iterable[int]) -> None:
+        """Endpoints without hints that they could keep are for their own zones at first."""
+        endpoints = self._endpoints
+        found: dict[str | None, list[int]] = {}
+        for i in places:
+            endpoint = endpoints[i]
+            if endpoint.conditions.ready:
+                found.setdefault(endpoint.zone, []).append(i)
+            else:
+                self._hint(i, NO_HINTS)
+        for zone, some in found.items():
+            self.ready_count += len(some)
+            if zone:
+                self._new.setdefault(zone, []).extend(some)
+                self._counts[zone] = self._counts.get(zone, 0) + len(some)
+            else:
+                self.without_zone += [endpoints[i].addresses[0] for i in some]
 
     # --- what should be
 
@@ -564,17 +604,16 @@ class _Board:
         spare = self.ready_count - sum(least.values())
         room = {zone: number + spare for zone, number in least.items()}
         for found in self._clean:
-            if any(some > room.get(zone, some) for zone, some in found.counts.items()):
-                for zone, some in found.counts.items():
-                    self._counts[zone] -= some
-                    self.ready_count -= some
-                members = self._members[found.group]
-                for i, want in zip(found.places, found.wanted, strict=True):
-                    members[i] = want
-                self._read_dirty(found.stored, found.group, found.places, sticky=False)
-            else:
+            if all(some <= room.get(zone, some) for zone, some in found.counts.items()):
                 for zone, some in found.counts.items():
                     room[zone] = room.get(zone, some) - some
+                continue
+            for zone, some in found.counts.items():
+                self._counts[zone] -= some
+                self.ready_count -= some
+            for i, want in zip(found.places, found.wanted, strict=True):
+                self._endpoints[i] = want
+            self._read_dirty(found.stored, found.places, sticky=False)
 
     def spread_new(self, least: Mapping[str, int]) -> None:
         """Give endpoints that are new to zones which have less than their share.
@@ -585,7 +624,7 @@ class _Board:
 
         Source: k8s.io/endpointslice topologycache/utils.go, getGivingAndReceivingZones.
         """
-        total = sum(self.cpu.values())  # and so many parts has an endpoint
+        total = sum(self.cpu.values())  # so many parts has an endpoint
         over = {
             zone: self._counts[zone] * total - max(self.ready_count * share, least[zone] * total)
             for zone, share in self.cpu.items()
@@ -593,12 +632,10 @@ class _Board:
         new = {zone: len(self._new.get(zone, ())) for zone in over}
         givers = _Queue({zone: part for zone, part in over.items() if part > 0}, total, new)
         takers = _Queue({zone: -part for zone, part in over.items() if part < 0}, total)
-        number = min(
-            givers.halves, takers.halves, max(givers.wholes, takers.wholes)
-        )
-        given: list[_Place] = []
+        number = min(givers.halves, takers.halves, max(givers.wholes, takers.wholes))
+        given: list[int] = []
         for zone, some in givers.first(number).items():
-            places = sorted(self._new[zone])
+            places = sorted(self._new[zone], key=self._in_order)
             given += places[:some]
             self._new[zone] = places[some:]
             self._counts[zone] -= some
@@ -606,6 +643,10 @@ class _Board:
         for zone, some in takers.first(number).items():
             self._new.setdefault(zone, []).extend(islice(rest, some))
             self._counts[zone] += some
+
+    def _in_order(self, i: int) -> tuple[EndpointKey, int]:
+        """By identity, so that the order of the input does not matter."""
+        return self._endpoints[i].key, i
 
     def relieve(self, least: Mapping[str, int]) -> None:
         """Give every zone the fewest that it needs, at the cost of as few writes as can be."""
@@ -622,83 +663,81 @@ class _Board:
         for pool in (self._new, self._loose):
             if needs:
                 self._move(pool, spare, needs)
-        if not needs:
-            return
+        if needs:
+            self._open_fewest(spare, needs)
+
+    def _open_fewest(self, spare: dict[str, int], needs: dict[str, int]) -> None:
+        """Take hints from clean slices, always the one that has most of what is looked for."""
 
         def use(found: _CleanSlice) -> int:
             useful = sum(min(spare.get(zone, 0), some) for zone, some in found.counts.items())
             return min(useful, sum(needs.values()))
 
-        # What a slice is of use for only shrinks, so most are not looked at again.
-        heap = [(-use(found), i) for i, found in enumerate(self._clean)]
+        # What a slice is of use for only shrinks, so few are looked at again.
+        heap = [(-use(found), number) for number, found in enumerate(self._clean)]
         heapify(heap)
         while needs:
-            _, i = heap[0]
-            now = (-use(self._clean[i]), i)
+            number = heap[0][1]
+            found = self._clean[number]
+            now = (-use(found), number)
             if now != heap[0]:
                 heapreplace(heap, now)
                 continue
             heappop(heap)
-            found = self._clean[i]
-            opened: dict[str, list[_Place]] = {}
+            opened: dict[str, list[int]] = {}
             for i, want, endpoint in zip(
                 found.places, found.wanted, found.stored.endpoints, strict=True
             ):
                 if endpoint.conditions.ready:
-                    (zone,) = endpoint.hints.for_zones
-                    place = (want.key, found.group, i)
-                    self._opened[place] = want
-                    opened.setdefault(zone, []).append(place)
+                    self._endpoints[i] = want
+                    self._stored[i] = endpoint
+                    opened.setdefault(endpoint.hints.for_zones[0], []).append(i)
             self._move(opened, spare, needs)
+            for zone, places in opened.items():
+                self._loose.setdefault(zone, []).extend(places)
 
     def _move(
-        self, pool: Mapping[str, list[_Place]], spare: dict[str, int], needs: dict[str, int]
+        self, pool: Mapping[str, list[int]], spare: dict[str, int], needs: dict[str, int]
     ) -> None:
         """Give hints that zones can spare to zones in need.
 
-        First those of endpoints that are at home in a zone in need, then of those that are not
-        at home in the zone that they are for, then any; to the zone most in need.
+        First those of endpoints at home in a zone in need, then of those that are not at home in
+        the zone that they are for, then any: to the zone most in need.
         """
         found = []
-        for hint in pool:
-            for place in pool[hint] if hint in spare else ():
-                home = self._members[place[1]][place[2]].zone
+        for hint, places in pool.items():
+            for i in places if hint in spare else ():
+                home = self._endpoints[i].zone
                 rank = 0 if home in needs else 1 if home != hint else 2
-                found.append((rank, place, hint, home))
-        for _, place, hint, home in sorted(found):
+                found.append((rank, *self._in_order(i), hint, home))
+        for _, _, i, hint, home in sorted(found):
             if not needs:
                 return
             if not spare[hint]:
                 continue
             zone = home if home in needs else max(needs, key=needs.__getitem__)
-            self._moved[place] = zone
+            self._moved[i] = zone
             spare[hint] -= 1
             needs[zone] -= 1
             if not needs[zone]:
                 del needs[zone]
 
     def finish(self) -> None:
-        """Put the hints on the endpoints. Those that have theirs stay the same objects."""
+        """Put the hints on the endpoints. Where they stay, the stored ones are taken."""
         shared = {zone: EndpointHints(for_zones=(zone,)) for zone in self._counts}
         for pool in (self._new, self._loose):
             for zone, places in pool.items():
                 hints = shared[zone]
-                for place in places:
-                    if place not in self._moved:
-                        self._hint(place, hints)
-        for place, zone in self._moved.items():
-            _, group, i = place
-            self._members[group][i] = self._opened.get(place, self._members[group][i])
-            self._hint(place, shared[zone])
+                for i in places:
+                    self._hint(i, shared[self._moved[i]] if i in self._moved else hints)
 
-    def _hint(self, place: _Place, hints: EndpointHints) -> None:
-        _, group, i = place
-        want = self._members[group][i]
-        stored = self._stored.get(place)
+    def _hint(self, i: int, hints: EndpointHints) -> None:
+        want = self._endpoints[i]
+        stored = self._stored.get(i)
         if stored is not None and stored.hints == hints:
-            self._members[group][i] = stored
-        elif want.hints != hints:
-            self._members[group][i] = want.with_hints(hints)
+            self._endpoints[i] = stored
+        elif want.hints is not hints and want.hints != hints:
+            self._endpoints[i] = want.with_hints(hints)
 
 
 @final
@@ -752,7 +791,7 @@ class _Queue:
         )
         for zone in in_line[: number - sum(served.values())]:
             served[zone] += 1
-        return served
+        return {zone: number for zone, number in served.items() if number}
 
 
 def assign_hints(
