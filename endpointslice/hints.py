@@ -452,9 +452,12 @@ class _Board:
             left = self._left.setdefault(group.key, {})
             left.update(zip(map(_key_of, group.endpoints), count(first)))
         if sum(map(len, self._left.values())) < len(self._endpoints):
-            for key in self._left:
-                same = [group.endpoints for group in groups if group.key == key]
-                index_endpoints(tuple(chain.from_iterable(same)))  # which refuses them
+            sizes: Counter[GroupKey] = Counter()
+            for group in groups:
+                sizes[group.key] += len(group.endpoints)
+            doubled = min(sizes, key=lambda key: len(self._left[key]) - sizes[key])
+            same = (group.endpoints for group in groups if group.key == doubled)
+            index_endpoints(tuple(chain.from_iterable(same)))  # which refuses them
         #: How many hints each zone has.
         self._counts = dict.fromkeys(cpu, 0)
         self._clean: list[_CleanSlice] = []
@@ -660,10 +663,9 @@ class _Board:
             for zone, number in self._counts.items()
             if number > least.get(zone, 0)
         }
-        for pool in (self._new, self._loose):
-            if needs:
-                self._move(pool, spare, needs)
         if needs:
+            self._move(self._new, spare, needs)
+            self._move(self._loose, spare, needs)
             self._open_fewest(spare, needs)
 
     def _open_fewest(self, spare: dict[str, int], needs: dict[str, int]) -> None:

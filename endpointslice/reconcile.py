@@ -99,8 +99,8 @@ def reconcile_service(
         service: The Service. While it is being deleted, no slice is created.
         pods: Pods in any order; those that it does not select are ignored. A Service without a
             selector takes all of its namespace.
-        nodes: Nodes in any order.
-        current: Slices in any order; see `reconcile`.
+        nodes: Nodes in any order: where endpoints are, and the CPUs of zones.
+        current: Slices in any order; see `reconcile`. Hints that they have stay if they can.
         strategy: Decides who sits where.
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         managed_by: Who writes the slices; slices of anybody else are never touched.

@@ -7,7 +7,6 @@ import json
 from collections import Counter
 from copy import deepcopy
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.hint_churn import SWINGS, churn
 from endpointslice import (
     AddressType,
     DuplicateEndpointError,
@@ -598,6 +599,20 @@ def test_a_queue_serves_as_if_one_by_one(
         served[most] += 1
         left[most] -= whole
     assert before_less == {whole: queue.wholes, whole / 2: queue.halves}
+
+
+def test_around_the_limits_hints_cause_a_fraction_of_the_writes_of_the_reference() -> None:
+    ours, theirs = (
+        churn(attrs.evolve(SWINGS["9 to 14, equal zones"], syncs=60), policy)
+        for policy in (AUTO, PARITY)
+    )
+    assert theirs.switches > 3 * ours.switches
+    assert theirs.hints_only > 3 * ours.hints_only
+    ours, theirs = (
+        churn(attrs.evolve(SWINGS["Nodes come and go"], low=90, high=100, syncs=60), policy)
+        for policy in (AUTO, PARITY)
+    )
+    assert theirs.overloaded > ours.overloaded == 0
 
 
 # --- policies as values -----------------------------------------------------------------------
