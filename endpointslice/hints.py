@@ -736,9 +736,9 @@ class _Board:
     def _hint(self, i: int, hints: EndpointHints) -> None:
         want = self._endpoints[i]
         stored = self._stored.get(i)
-        if stored is not None and stored.hints == hints:
+        if stored is not None and stored.hints._code == hints._code:
             self._endpoints[i] = stored
-        elif want.hints is not hints and want.hints != hints:
+        elif want.hints._code != hints._code:
             self._endpoints[i] = want.with_hints(hints)
 
 

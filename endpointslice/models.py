@@ -427,16 +427,21 @@ class Endpoint:
 
     def with_hints(self, hints: EndpointHints) -> Endpoint:
         """Return this endpoint with other hints. Complexity: O(1)."""
-        return Endpoint(
-            self.addresses,
-            self.conditions,
-            self.hostname,
-            self.node_name,
-            self.zone,
-            self.target_ref,
-            hints,
-            self.extra,
-        )
+        new: Any = _OpenEndpoint()  # nothing of it need be checked again
+        new.addresses = self.addresses
+        new.conditions = self.conditions
+        new.hostname = self.hostname
+        new.node_name = self.node_name
+        new.zone = self.zone
+        new.target_ref = self.target_ref
+        new.hints = hints
+        new.extra = self.extra
+        new.key = self.key
+        new._state = self._state.removesuffix(self.hints._code) + hints._code
+        new._families = self._families
+        new._size = 0
+        new.__class__ = Endpoint
+        return new  # type: ignore[no-any-return]
 
     def with_extra(self, extra: Mapping[str, Any]) -> Endpoint:
         """Return this endpoint with other unmodelled fields. Complexity: O(1)."""
