@@ -1,6 +1,6 @@
 """Hints of topology-mode Auto for 100,000 endpoints over 10 zones.
 
-    python -m benchmarks.bench_hints
+    python -m benchmarks.hint_speed
 
 Beside them, what the reconcile takes that follows: endpoints whose hints stay are the objects of
 the slices, so it need not compare them.
