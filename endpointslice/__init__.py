@@ -27,12 +27,15 @@ from endpointslice.grouping import (
     slice_template,
 )
 from endpointslice.hints import (
+    HintDecision,
     HintFallback,
     HintFallbackReason,
     HintPolicy,
     NoHints,
     PreferSameNode,
     PreferSameZone,
+    ProportionalZones,
+    assign_hints,
     hint_policy,
 )
 from endpointslice.incremental import IncrementalReconciler
@@ -162,6 +165,7 @@ __all__ = [
     "Generational",
     "GroupKey",
     "Grouping",
+    "HintDecision",
     "HintFallback",
     "HintFallbackReason",
     "HintPolicy",
@@ -184,6 +188,7 @@ __all__ = [
     "Pod",
     "PreferSameNode",
     "PreferSameZone",
+    "ProportionalZones",
     "Protocol",
     "Reason",
     "Rendezvous",
@@ -203,6 +208,7 @@ __all__ = [
     "address_types",
     "aperture_subsets",
     "apply_plan",
+    "assign_hints",
     "check_plan",
     "decode_node",
     "decode_objects",

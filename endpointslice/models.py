@@ -347,6 +347,12 @@ def _shared_state(
     return state if state.count("\0") == 5 else ""
 
 
+@lru_cache(maxsize=1 << 15)
+def _state_with(state: str, before: str, after: str) -> str:
+    """The content with other hints: these stand last."""
+    return state.removesuffix(before) + after
+
+
 @final
 @attrs.frozen(
     init=False,
@@ -488,13 +494,25 @@ class Endpoint:
 
     def with_hints(self, hints: EndpointHints) -> Endpoint:
         """Return this endpoint with other hints. Complexity: O(1)."""
-        return self._with(hints, self.extra)
+        new: Any = _OpenEndpoint()  # nothing of it need be checked again
+        new._addresses = self._addresses
+        new.conditions = self.conditions
+        new.hostname = self.hostname
+        new.node_name = self.node_name
+        new.zone = self.zone
+        new.target_ref = self.target_ref
+        new.hints = hints
+        new.extra = self.extra
+        new.key = self.key
+        new._state = _state_with(self._state, self.hints._code, hints._code)
+        new._uid = self._uid
+        new._families = self._families
+        new._size = 0
+        new.__class__ = Endpoint
+        return new  # type: ignore[no-any-return]
 
     def with_extra(self, extra: Mapping[str, Any]) -> Endpoint:
         """Return this endpoint with other unmodelled fields. Complexity: O(1)."""
-        return self._with(self.hints, _freeze_map(extra))
-
-    def _with(self, hints: EndpointHints, extra: FrozenDict[str, Any]) -> Endpoint:
         return _fill_endpoint(
             _OpenEndpoint(),
             self.key.partition("\0")[0],
@@ -504,8 +522,8 @@ class Endpoint:
             self.node_name,
             self.zone,
             self.target_ref,
-            hints,
-            extra,
+            self.hints,
+            _freeze_map(extra),
             self._addresses,
         )
 
@@ -662,6 +680,15 @@ def _same_contents(some: Sequence[Endpoint], others: Sequence[Endpoint]) -> bool
     return list(map(_state_of, some)) == list(map(_state_of, others)) and (
         list(map(_uid_of, some)) == list(map(_uid_of, others))
     )
+
+
+def _same_but_hints(bare: Sequence[Endpoint], hinted: Sequence[Endpoint]) -> bool:
+    """Whether the ones, which have no hints, are the others without theirs. In C throughout.
+
+    It may say no of endpoints that have hints, though only these differ.
+    """
+    contents = map(str.startswith, map(_state_of, hinted), map(_state_of, bare))
+    return all(contents) and list(map(_uid_of, bare)) == list(map(_uid_of, hinted))
 
 
 def _check_families(address_type: AddressType, endpoints: tuple[Endpoint, ...]) -> None:
@@ -1079,9 +1106,21 @@ class Pod:
 @final
 @attrs.frozen(kw_only=True)
 class Node:
-    """What of a Node decides where an endpoint is."""
+    """What of a Node decides where an endpoint is, and who should use it.
+
+    Attributes:
+        metadata: Its name and labels, the zone among them.
+        ready: Whether it says that it is ready.
+        allocatable_cpu: What it has for Pods, in milli-CPUs; 0 if that is not known.
+    """
 
     metadata: ObjectMeta
+    ready: bool = False
+    allocatable_cpu: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.allocatable_cpu) is not int or self.allocatable_cpu < 0:
+            raise ModelError("allocatable_cpu", "must be 0 or more", self.allocatable_cpu)
 
     @property
     def zone(self) -> str | None:

@@ -10,7 +10,7 @@ import attrs
 
 from endpointslice.diff import diff_state
 from endpointslice.grouping import SkippedPod, group_endpoints, select_pods, slice_template
-from endpointslice.hints import HintFallback, HintPolicy, hint_policy
+from endpointslice.hints import HintFallback, HintPolicy, assign_hints, hint_policy
 from endpointslice.models import (
     DEFAULT_MANAGED_BY,
     DEFAULT_MAX_ENDPOINTS_PER_SLICE,
@@ -99,8 +99,8 @@ def reconcile_service(
         service: The Service. While it is being deleted, no slice is created.
         pods: Pods in any order; those that it does not select are ignored. A Service without a
             selector takes all of its namespace.
-        nodes: Nodes in any order.
-        current: Slices in any order; see `reconcile`.
+        nodes: Nodes in any order: where endpoints are, and the CPUs of zones.
+        current: Slices in any order; see `reconcile`. Hints that they have stay if they can.
         strategy: Decides who sits where.
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         managed_by: Who writes the slices; slices of anybody else are never touched.
@@ -117,15 +117,22 @@ def reconcile_service(
 
     Complexity: O(n log n) for n Pods.
     """
-    policy, fallbacks = hint_policy(service) if hints is None else (hints, ())
+    nodes, current = tuple(nodes), tuple(current)
+    policy, unknown = hint_policy(service) if hints is None else (hints, ())
+    template = slice_template(service, managed_by=managed_by, trigger_time=trigger_time)
     grouping = group_endpoints(service, select_pods(service, pods), nodes)
+    decision = assign_hints(
+        policy, grouping.groups, nodes=nodes, current=current, template=template
+    )
     plan = reconcile(
-        policy.assign(grouping.groups),
+        decision.groups,
         current,
-        template=slice_template(service, managed_by=managed_by, trigger_time=trigger_time),
+        template=template,
         strategy=strategy,
         max_endpoints_per_slice=max_endpoints_per_slice,
     )
     if service.metadata.deletion_timestamp is not None:
         plan = without_creates(plan)
-    return ServicePlan(plan=plan, skipped=grouping.skipped, hint_fallbacks=fallbacks)
+    return ServicePlan(
+        plan=plan, skipped=grouping.skipped, hint_fallbacks=unknown + decision.fallbacks
+    )

@@ -10,6 +10,8 @@ the reference, which is left out of `expected`. Kinds:
 
 - reconcile: the counts of writes, then, for every group, the sizes of its slices and its
   endpoints in full, the metadata of what is written, and the Pods left out.
+- hints: whether hints are given or not, and why not; for trafficDistribution, the hints of each
+  endpoint; for topology-mode Auto, how many each zone has, where the reference writes all slices.
 - size: the bytes of a slice as protobuf and as JSON.
 
 Departures from the reference that are ours on purpose:
@@ -19,6 +21,10 @@ Departures from the reference that are ours on purpose:
   the slice that happens to be listed first, and we the one that costs no write, whatever the
   order. In such a group the sizes may differ by which copy stays; the number of slices, their
   sum and the counts of writes may not.
+- the API says that an endpoint which does not say whether it is ready is ready. The reference's
+  rule for hints takes it not to be, so the cases are read as it reads them;
+- exact arithmetic. Where the reference's doubles are on the other side of a limit than the exact
+  number is, what it decided need not agree; `is_rounded_case` finds these cases out.
 """
 
 from __future__ import annotations
@@ -27,7 +33,11 @@ import gzip
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from itertools import chain
+from math import ceil, floor
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,19 +45,28 @@ import attrs
 
 from endpointslice import (
     CreateSlice,
+    EndpointGroup,
     EndpointSlice,
     FrozenDict,
+    GroupKey,
+    HintDecision,
+    HintPolicy,
     KubernetesPacking,
+    ObjectMeta,
     PackingStrategy,
+    ProportionalZones,
+    Service,
     ServicePlan,
     SkipReason,
     UpdateSlice,
     apply_plan,
+    assign_hints,
     decode_node,
     decode_pod,
     decode_service,
     decode_slice,
     encode_slice,
+    hint_policy,
     json_size,
     protobuf_size,
     reconcile_service,
@@ -204,7 +223,110 @@ def check_size(case: Case) -> Iterator[str]:
     yield from _difference("json", case["expected"]["json"], json_size(stored))
 
 
+#: Messages of the reference's events, as they begin, and what they are here.
+_REFUSALS: Final = {
+    "Insufficient Node information": "InsufficientNodeInfo",
+    "Insufficient number of endpoints": "InsufficientNumberOfEndpoints",
+    "Unable to allocate minimum": "MinAllocationExceedsOverloadThreshold",
+    "One or more endpoints do not have a zone": "NoZoneSpecified",
+}
+
+
+def is_rounded_case(given: Mapping[str, Any]) -> bool:
+    """Whether doubles tell another limit for some zone than exact numbers do."""
+    slices = chain.from_iterable(_slices_for_hints(given).values())
+    ready = sum(item.conditions.ready for stored in slices for item in stored.endpoints)
+    cpu: Counter[str] = Counter()
+    for node in map(decode_node, given["nodes"] or ()):
+        is_control_plane = "node-role.kubernetes.io/control-plane" in node.metadata.labels
+        if node.ready and node.zone and not is_control_plane:
+            cpu[node.zone] += node.allocatable_cpu
+    total = sum(cpu.values())
+    for share in cpu.values():
+        exact, double = Fraction(share * ready, total), share / total * ready
+        limits = ceil(exact / Fraction(6, 5)), floor(2 * exact), ceil(2 * exact)
+        if limits != (ceil(double * (1 / (1 + 0.2))), floor(2 * double), ceil(2 * double)):
+            return True
+    return False
+
+
+def _slices_for_hints(given: Mapping[str, Any]) -> dict[str, list[EndpointSlice]]:
+    """The slices of a `hints` case, as the reference's rule reads them."""
+    found: dict[str, list[EndpointSlice]] = {}
+    for part in ("toCreate", "toUpdate", "unchanged"):
+        found[part] = []
+        for i, manifest in enumerate(given[part] or ()):
+            name = manifest["metadata"].get("name") or f"{part}-{i}"
+            endpoints = []
+            for j, endpoint in enumerate(manifest.get("endpoints") or ()):
+                conditions = dict(endpoint.get("conditions") or {})
+                if conditions.get("ready") is None:
+                    conditions["ready"] = False
+                # Some recordings have one address in many places; they are told apart by this.
+                target = {"kind": "Pod", "name": f"{name}-{j}"}
+                endpoints.append({**endpoint, "conditions": conditions, "targetRef": target})
+            stored = {**manifest, "metadata": {"name": name}, "endpoints": endpoints}
+            found[part].append(decode_slice(stored))
+    return found
+
+
+def decide_case(given: Mapping[str, Any], policy: HintPolicy) -> HintDecision:
+    """Decide one `hints` case: what the reference writes is wanted, and stands nowhere yet."""
+    slices = _slices_for_hints(given)
+    groups = [
+        EndpointGroup(key=item.group_key, endpoints=item.endpoints)
+        for item in chain.from_iterable(slices.values())
+    ]
+    # An address type that has no endpoint is asked about all the same.
+    groups.append(EndpointGroup(key=GroupKey(address_type=given["addressType"])))
+    nodes = map(decode_node, given["nodes"] or ())
+    return assign_hints(policy, groups, nodes=nodes, current=slices["unchanged"])
+
+
+def check_hints(case: Case) -> Iterator[str]:
+    """Yield what differs from the reference in one `hints` case."""
+    given, expected = case["input"], case["expected"]
+    slices = _slices_for_hints(given)
+    distribution = given.get("trafficDistribution")
+    policy: HintPolicy = ProportionalZones(sticky=False, hysteresis=False)
+    if distribution is not None:
+        service = Service(metadata=ObjectMeta(name="web"), traffic_distribution=distribution)
+        policy, _ = hint_policy(service)
+    decision = decide_case(given, policy)
+    hints = {item.key: item.hints for group in decision.groups for item in group.endpoints}
+    written = slices["toCreate"] + [
+        item
+        for item in slices["toUpdate"] + slices["unchanged"]
+        if item.name in expected["updated"]
+    ]
+    ready = [item for stored in written for item in stored.endpoints if item.conditions.ready]
+    if distribution is not None:
+        found = {
+            item.addresses[0]: {
+                "forZones": list(hints[item.key].for_zones),
+                "forNodes": list(hints[item.key].for_nodes),
+            }
+            for item in ready
+        }
+        yield from _difference("exact", expected["exact"], found)
+        for stored in slices["unchanged"]:
+            if stored not in written:
+                was = [item.hints for item in stored.endpoints if item.conditions.ready]
+                now = [hints[item.key] for item in stored.endpoints if item.conditions.ready]
+                yield from _difference(f"hints in {stored.name}", was, now)
+        return
+    if is_rounded_case(given):
+        return
+    told = " ".join(expected["events"])
+    refusals = [reason for message, reason in _REFUSALS.items() if message in told]
+    yield from _difference("reasons", refusals, [str(item.reason) for item in decision.fallbacks])
+    if "hints_by_zone" in expected and not slices["unchanged"]:
+        counts = Counter(zone for item in ready for zone in hints[item.key].for_zones)
+        yield from _difference("hints_by_zone", expected["hints_by_zone"], dict(counts))
+
+
 CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
+    "hints": check_hints,
     "reconcile": check_reconcile,
     "size": check_size,
 }

@@ -317,7 +317,25 @@ def test_a_service_that_is_being_deleted_gets_no_slice(write: Write) -> None:
 
 def test_hints_that_cannot_be_given_are_reported(write: Write) -> None:
     result = run("plan", write(*at_rest()[1:], service(trafficDistribution="Never"), node()))
-    assert "hints: shop/web: unknown traffic distribution (Never)" in result.stdout
+    told = "hints: shop/web: unknown traffic distribution (Never), which is ignored"
+    assert told in result.stdout
+
+
+def test_hints_that_are_not_possible_are_reported_with_the_figures(write: Write) -> None:
+    wish = service()
+    wish["metadata"]["annotations"] = {"service.kubernetes.io/topology-mode": "Auto"}
+    dump = write(*at_rest()[1:], wish, node())
+    told = "hints: shop/web: insufficient node info (Auto, IPv4: no Node is ready), so endpoints"
+    assert told in run("plan", dump).stdout
+    (planned,) = json.loads(run("plan", dump, "-o", "json").stdout)["services"]
+    assert planned["hintFallbacks"] == [
+        {
+            "reason": "InsufficientNodeInfo",
+            "value": "Auto",
+            "addressType": "IPv4",
+            "detail": "no Node is ready",
+        }
+    ]
 
 
 def test_trigger_time_goes_on_what_is_written(write: Write) -> None:

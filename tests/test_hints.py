@@ -21,6 +21,7 @@ from endpointslice import (
     ObjectMeta,
     PreferSameNode,
     PreferSameZone,
+    ProportionalZones,
     Service,
     hint_policy,
 )
@@ -82,23 +83,27 @@ def test_an_unknown_traffic_distribution_is_ignored_and_said(distribution: str) 
 @pytest.mark.parametrize("mode", ["Auto", "auto"])
 @pytest.mark.parametrize("distribution", [None, "PreferSameZone", "PreferFar"])
 def test_topology_mode_auto_has_precedence(name: str, mode: str, distribution: str | None) -> None:
-    reason = HintFallbackReason.AUTO_NOT_SUPPORTED
-    assert hint_policy(service(distribution, **{name: mode})) == (
-        NoHints(),
-        (HintFallback(reason=reason, value=mode),),
-    )
+    assert hint_policy(service(distribution, **{name: mode})) == (ProportionalZones(), ())
 
 
-@pytest.mark.parametrize("mode", ["", "AUTO", "Disabled", "disabled", "other"])
-def test_any_other_topology_mode_leaves_the_traffic_distribution(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["", "Disabled", "disabled"])
+def test_topology_mode_disabled_leaves_the_traffic_distribution(mode: str) -> None:
     assert hint_policy(service("PreferClose", mode=mode)) == (PreferSameZone(), ())
+
+
+@pytest.mark.parametrize("mode", ["AUTO", "other"])
+def test_an_unknown_topology_mode_is_ignored_and_said(mode: str) -> None:
+    told = HintFallback(reason=HintFallbackReason.UNKNOWN_TOPOLOGY_MODE, value=mode)
+    assert hint_policy(service("PreferClose", mode=mode)) == (PreferSameZone(), (told,))
+    policy, both = hint_policy(service("PreferFar", mode=mode))
+    assert policy == NoHints()
+    assert [item.value for item in both] == [mode, "PreferFar"]
 
 
 def test_of_the_two_spellings_of_the_mode_the_deprecated_one_counts() -> None:
     off = service("PreferClose", mode="Auto", deprecated="Disabled")
     assert hint_policy(off) == (PreferSameZone(), ())
-    (fallback,) = hint_policy(service(mode="Disabled", deprecated="auto"))[1]
-    assert fallback.value == "auto"
+    assert hint_policy(service(mode="Disabled", deprecated="auto")) == (ProportionalZones(), ())
 
 
 # --- what an endpoint gets ------------------------------------------------------------------

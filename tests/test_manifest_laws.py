@@ -359,6 +359,10 @@ _NODE: Final[Manifest] = {
     "apiVersion": "v1",
     "kind": "Node",
     "metadata": {"name": "node-1", "labels": {_ZONE: "a"}, "annotations": {"a": "b"}},
+    "status": {
+        "allocatable": {"cpu": "3920m"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
 }
 _DOORS: Final[dict[str, tuple[Manifest, Callable[[Manifest], object]]]] = {
     "slice": (FULL, decode_slice),

@@ -1090,6 +1090,83 @@ def test_a_node_is_where_its_label_says() -> None:
     assert decode_node(node_manifest()).zone is None
 
 
+def _node_status(**status: Any) -> Node:
+    model = decode_node({**node_manifest(), "status": status})
+    assert isinstance(model, Node)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("cpu", "milli"),
+    [
+        ("1500m", 1500),
+        ("2", 2000),
+        ("0.5", 500),
+        (".5", 500),
+        ("2.", 2000),
+        ("+3", 3000),
+        ("1e3", 1_000_000),
+        ("1E3", 1_000_000),
+        ("1e-3", 1),
+        ("2k", 2_000_000),
+        ("1Ki", 1_024_000),
+        ("1E", 10**21),
+        ("100u", 1),
+        ("1n", 1),
+        ("1000000n", 1),
+        ("3.9201", 3921),
+        ("-0", 0),
+        (4, 4000),
+        (0.25, 250),
+        (None, 0),
+    ],
+)
+def test_a_node_has_so_many_thousandths_of_a_cpu(cpu: object, milli: int) -> None:
+    assert _node_status(allocatable={"cpu": cpu, "memory": "x"}).allocatable_cpu == milli
+
+
+@pytest.mark.parametrize(
+    "cpu",
+    [
+        "",
+        "-1",
+        "-1m",
+        "m",
+        "1 ",
+        "1,5",
+        "1mi",
+        "1e",
+        "1e1.5",
+        "1e1000",
+        "0x10",
+        "\u0661",
+        "1" * 65,
+        True,
+        -1,
+        float("nan"),
+        [],
+    ],
+)
+def test_cpus_that_are_no_quantity_or_less_than_nothing_are_refused(cpu: object) -> None:
+    manifest = {**node_manifest(), "status": {"allocatable": {"cpu": cpu}}}
+    with pytest.raises(ManifestError) as caught:
+        decode_node(manifest)
+    assert caught.value.path == "status.allocatable.cpu"
+    assert caught.value.value is cpu
+
+
+@pytest.mark.parametrize(
+    ("status", "ready"), [("True", True), ("False", False), ("Unknown", False)]
+)
+def test_a_node_is_ready_only_if_it_says_so(status: str, ready: bool) -> None:
+    pressure = {"type": "MemoryPressure", "status": "True"}
+    model = _node_status(conditions=[pressure, {"type": "Ready", "status": status}])
+    assert model.ready is ready
+    assert _node_status().ready is False
+    assert _node_status().allocatable_cpu == 0
+    assert decode_node(node_manifest()) == _node_status()
+
+
 def test_what_we_do_not_read_of_pods_may_be_any_nonsense() -> None:
     odd = pod_manifest(
         spec={"containers": [{"env": "x"}], "volumes": nested(950), "tolerations": 7},

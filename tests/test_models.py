@@ -949,3 +949,10 @@ def test_lists_become_tuples() -> None:
 @pytest.mark.parametrize(("labels", "zone"), [({}, None), ({"x": "y"}, None)])
 def test_a_node_without_the_label_is_in_no_zone(labels: dict[str, str], zone: None) -> None:
     assert Node(metadata=ObjectMeta(labels=FrozenDict(labels))).zone is zone
+
+
+@pytest.mark.parametrize("cpu", [-1, 0.5, "2", True])
+def test_cpus_of_a_node_are_a_number_of_thousandths(cpu: Any) -> None:
+    with pytest.raises(ModelError) as caught:
+        Node(metadata=ObjectMeta(name="n"), allocatable_cpu=cpu)
+    assert (caught.value.field, caught.value.value) == ("allocatable_cpu", cpu)

@@ -32,6 +32,7 @@ from endpointslice import (
     FrozenDict,
     Grouping,
     GroupKey,
+    HintDecision,
     HintFallback,
     HintPolicy,
     ManifestError,
@@ -39,6 +40,7 @@ from endpointslice import (
     Operation,
     Plan,
     Pod,
+    ProportionalZones,
     Rendezvous,
     Repack,
     Service,
@@ -48,6 +50,7 @@ from endpointslice import (
     SliceTemplate,
     UpdateSlice,
     apply_plan,
+    assign_hints,
     check_plan,
     decode_node,
     decode_objects,
@@ -242,6 +245,9 @@ def test_results_have_the_types_that_are_documented() -> None:
     policy, fallbacks = hint_policy(service)
     assert_type(policy, HintPolicy)
     assert_type(fallbacks, tuple[HintFallback, ...])
+    decision = assert_type(assign_hints(policy, grouping.groups, nodes=[node]), HintDecision)
+    assert_type(decision.fallbacks, tuple[HintFallback, ...])
+    assert_type(ProportionalZones().assign(decision.groups), tuple[EndpointGroup, ...])
 
     plan = assert_type(reconcile(grouping.groups, [], template=template), Plan)
     answer = assert_type(reconcile_service(service, pods, [node], []), ServicePlan)

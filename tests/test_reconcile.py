@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from endpointslice import (
     Plan,
     Pod,
     PreferSameZone,
+    ProportionalZones,
     Reason,
     Service,
     ServicePlan,
@@ -218,6 +220,26 @@ def test_a_wish_for_hints_that_cannot_be_met_is_told() -> None:
     (fallback,) = reconcile_service(wishful, [pod(1)], NODES, []).hint_fallbacks
     assert fallback.reason in HintFallbackReason
     assert reconcile_service(wishful, [pod(1)], NODES, [], hints=NoHints()).hint_fallbacks == ()
+
+
+def test_topology_mode_auto_goes_by_the_nodes_and_by_the_slices_that_are_there() -> None:
+    wish = service(annotations={"service.kubernetes.io/topology-mode": "Auto"})
+    sized = [attrs.evolve(node, ready=True, allocatable_cpu=4000) for node in NODES]
+    pods = [pod(i, node_name="node-a" if i < 4 else "node-b") for i in range(6)]
+    made = reconcile_service(wish, pods, iter(sized), iter([]))
+    assert made.hint_fallbacks == ()
+    current = apply_plan([], made.plan)
+    hints = [item.hints.for_zones for item in current[0].endpoints]
+    assert Counter(hints) == {("zone-a",): 3, ("zone-b",): 3}
+    assert reconcile_service(wish, iter(pods), iter(sized), iter(current)).plan.is_empty
+    # With one less, hints would not be given; but they are, and stay.
+    fewer = reconcile_service(wish, pods[1:], sized, current)
+    assert fewer.hint_fallbacks == ()
+    (fallback,) = reconcile_service(wish, pods[1:], sized, []).hint_fallbacks
+    assert fallback.reason is HintFallbackReason.MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD
+    strict = ProportionalZones(hysteresis=False)
+    (fallback,) = reconcile_service(SERVICE, pods[1:], sized, current, hints=strict).hint_fallbacks
+    assert fallback.reason is HintFallbackReason.MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD
 
 
 def test_another_manager_writes_its_own_slices_and_leaves_the_others() -> None:

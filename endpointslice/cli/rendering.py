@@ -181,7 +181,10 @@ def _note_lines(item: PlannedService, *, wide: bool, indent: str = "") -> Iterat
             (_listed(names, len(names) if wide else _SHOWN_NAMES), "dim"),
         ]
     for fallback in item.result.hint_fallbacks:
-        text = f"{about}{_words(fallback.reason)} ({fallback.value}), so endpoints have none"
+        kind = fallback.address_type
+        told = fallback.value if kind is None else f"{fallback.value}, {kind}: {fallback.detail}"
+        effect = "which is ignored" if kind is None else "so endpoints have none"
+        text = f"{about}{_words(fallback.reason)} ({told}), {effect}"
         yield [(f"{indent}hints: ", "bold"), (text, "")]
     for manager, count in item.left_alone.items():
         text = f"{about}{plural(count, 'slice')} managed by {manager or '<none>'}"
@@ -325,7 +328,12 @@ def _report_data(report: Report) -> dict[str, Any]:
                     {**attrs.asdict(pod), "reason": str(pod.reason)} for pod in item.result.skipped
                 ],
                 "hintFallbacks": [
-                    {"reason": str(fallback.reason), "value": fallback.value}
+                    {
+                        "reason": str(fallback.reason),
+                        "value": fallback.value,
+                        "addressType": fallback.address_type and str(fallback.address_type),
+                        "detail": fallback.detail,
+                    }
                     for fallback in item.result.hint_fallbacks
                 ],
                 "leftAlone": dict(item.left_alone),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from functools import lru_cache
+from math import ceil
 from sys import intern
 from typing import Any, Final
 
@@ -179,12 +182,67 @@ def decode_pods(manifests: Iterable[Mapping[str, Any]]) -> tuple[Pod, ...]:
         return decode_items(manifests, decode_pod)
 
 
+#: A number, then a suffix: of ten or of two to some power, or an exponent.
+#: Source: k8s.io/apimachinery pkg/api/resource, the grammar of Quantity.
+_QUANTITY: Final = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+    r"(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]{1,3}))?"
+)
+_SUFFIXES: Final = {
+    **{suffix: Fraction(10) ** (3 * (i - 3)) for i, suffix in enumerate("num")},
+    **{suffix: Fraction(1000) ** (i + 1) for i, suffix in enumerate("kMGTPE")},
+    **{f"{suffix}i": Fraction(1024) ** (i + 1) for i, suffix in enumerate("KMGTPE")},
+}
+#: No quantity that means something is longer.
+_MAX_QUANTITY: Final = 64
+
+
+@lru_cache(maxsize=1024)
+def _milli(quantity: str) -> int | None:
+    """A quantity in thousandths, rounded up; None if it is none."""
+    match = _QUANTITY.fullmatch(quantity) if len(quantity) <= _MAX_QUANTITY else None
+    if match is None:
+        return None
+    value = Fraction(match["number"])
+    if match["suffix"]:
+        value *= _SUFFIXES[match["suffix"]]
+    elif match["exponent"]:
+        value *= Fraction(10) ** int(match["exponent"])
+    return ceil(1000 * value)
+
+
+def _decode_cpu(manifest: Mapping[str, Any]) -> int:
+    value = manifest.get("cpu")
+    if value is None:
+        return 0
+    milli = _milli(str(value)) if type(value) in (str, int, float) else None
+    if milli is None or milli < 0:
+        raise ManifestError("cpu", "must be a quantity of 0 or more, as 2, 0.5 or 1500m", value)
+    return milli
+
+
+def _decode_node_status(status: Mapping[str, Any]) -> dict[str, Any]:
+    allocatable = status.get("allocatable")
+    return {
+        "ready": any(decode_each(status, "conditions", _decode_ready)),
+        "allocatable_cpu": (
+            0 if allocatable is None else decode_within("allocatable", _decode_cpu, allocatable)
+        ),
+    }
+
+
 def decode_node(manifest: Mapping[str, Any]) -> Node:
-    """Read what of a Node decides where its endpoints are.
+    """Read what of a Node decides where its endpoints are, and who should use them.
+
+    A Node without a status is not ready.
 
     Raises:
         ManifestError: It is not a v1 Node; the error names the path and the value.
     """
     as_mapping(manifest)
     check_kind(manifest, "Node", "v1")
-    return Node(metadata=_named_object(manifest))
+    meta = _named_object(manifest)
+    status = manifest.get("status")
+    if status is None:
+        return Node(metadata=meta)
+    return Node(metadata=meta, **decode_within("status", _decode_node_status, status))
