@@ -157,11 +157,13 @@ def _written(stored: EndpointSlice) -> _Moment:
     if not (version.isascii() and version.isdigit()):
         version = ""
     trigger_time = _NEVER
-    try:
-        found = datetime.fromisoformat(stored.metadata.annotations.get(ANNOTATION_TRIGGER_TIME, ""))
-        trigger_time = found if found.tzinfo else _NEVER
-    except ValueError:
-        pass  # somebody's own notion of time says nothing
+    stated = stored.metadata.annotations.get(ANNOTATION_TRIGGER_TIME)
+    if stated:
+        try:
+            found = datetime.fromisoformat(stated)
+            trigger_time = found if found.tzinfo else _NEVER
+        except ValueError:
+            pass  # somebody's own notion of time says nothing
     # Numbers of equally many digits compare as text, however many.
     return (len(version), version, trigger_time)
 
@@ -190,11 +192,13 @@ def _places_of(stored: EndpointSlice) -> tuple[_Place, ...]:
 
 
 def _members_of(stored: EndpointSlice) -> _Members:
-    members: _Members = {}
-    for endpoint in stored.endpoints:
-        address = endpoint.addresses[0]
-        if address not in members or not endpoint.conditions.terminating:
-            members[address] = endpoint
+    addresses = [endpoint.addresses[0] for endpoint in stored.endpoints]
+    members = dict(zip(addresses, stored.endpoints, strict=True))
+    if len(members) < len(addresses):
+        members = {}
+        for address, endpoint in zip(addresses, stored.endpoints, strict=True):
+            if address not in members or not endpoint.conditions.terminating:
+                members[address] = endpoint
     return members
 
 
@@ -332,10 +336,12 @@ class SliceCache:
     ) -> None:
         """Let a slice hold something else."""
         was, was_at = held.members, held.places
+        # As `old != endpoint` says, without a call for each.
         differing = [
             address
-            for address, endpoint in now.items()
-            if (old := was.get(address)) is None or (old is not endpoint and old != endpoint)
+            for address, new in now.items()
+            if (old := was.get(address)) is not new
+            and (old is None or old._state != new._state or old.key != new.key)
         ]
         differing += [address for address in was if address not in now]
         for place in dict.fromkeys((*was_at, *now_at)):
