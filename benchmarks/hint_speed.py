@@ -112,7 +112,9 @@ def main(n: int = 100_000, rounds: int = 9) -> None:
                     },
                     rounds,
                 )
-            rows.append((name, str(order), *(f"{1e3 * median(found):.0f} ms" for found in times.values())))
+            rows.append(
+                (name, str(order), *(f"{1e3 * median(found):.0f} ms" for found in times.values()))
+            )
     print(table(("hints", "order", "hints", "reconcile with them"), rows))
 
 

@@ -1034,6 +1034,7 @@ class ServicePort:
     """A port of a Service, and which port of the Pods it stands for.
 
     `target_port` is a number, or the name of a container port; None means the same as `port`.
+    `node_port` is where every Node takes its traffic; None if none does.
     """
 
     port: int
@@ -1041,9 +1042,12 @@ class ServicePort:
     protocol: Protocol = attrs.field(default=Protocol.TCP, converter=_to_protocol)
     target_port: int | str | None = None
     app_protocol: str | None = attrs.field(default=None, converter=_to_optional)
+    node_port: int | None = None
 
     def __attrs_post_init__(self) -> None:
         _check_port("port", self.port)
+        if self.node_port is not None:
+            _check_port("node_port", self.node_port)
         if self.target_port is not None and not isinstance(self.target_port, str):
             _check_port("target_port", self.target_port)
 
@@ -1055,7 +1059,10 @@ def _to_service_ports(values: Iterable[ServicePort]) -> tuple[ServicePort, ...]:
 @final
 @attrs.frozen(kw_only=True)
 class Service:
-    """What of a Service decides its slices."""
+    """What of a Service decides its slices, and who may use which endpoint of them.
+
+    `load_balancer_ips` are those at which Nodes take the load balancer's traffic (ipMode VIP).
+    """
 
     metadata: ObjectMeta
     selector: FrozenDict[str, str] = attrs.field(default=_EMPTY, converter=_freeze_strings)
@@ -1065,6 +1072,10 @@ class Service:
     ip_families: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
     publish_not_ready_addresses: bool = False
     traffic_distribution: str | None = attrs.field(default=None, converter=_to_optional)
+    internal_traffic_policy: str | None = attrs.field(default=None, converter=_to_optional)
+    external_traffic_policy: str | None = attrs.field(default=None, converter=_to_optional)
+    external_ips: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
+    load_balancer_ips: tuple[str, ...] = attrs.field(default=(), converter=_to_strings)
 
 
 @final

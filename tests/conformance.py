@@ -13,6 +13,8 @@ the reference, which is left out of `expected`. Kinds:
 - hints: whether hints are given or not, and why not; for trafficDistribution, the hints of each
   endpoint; for topology-mode Auto, how many each zone has, where the reference writes all slices.
 - size: the bytes of a slice as protobuf and as JSON.
+- categorize: for each port, its endpoints after merging in full, and which of them each policy and
+  the whole node can reach. Cases of which all varies are passed over.
 
 Departures from the reference that are ours on purpose:
 
@@ -44,6 +46,7 @@ from typing import Any, Final
 import attrs
 
 from endpointslice import (
+    Backend,
     CreateSlice,
     EndpointGroup,
     EndpointSlice,
@@ -57,6 +60,7 @@ from endpointslice import (
     ProportionalZones,
     Service,
     ServicePlan,
+    ServicePortName,
     SkipReason,
     UpdateSlice,
     apply_plan,
@@ -68,8 +72,10 @@ from endpointslice import (
     encode_slice,
     hint_policy,
     json_size,
+    merge_slices,
     protobuf_size,
     reconcile_service,
+    select_endpoints,
 )
 
 _LABELS_OF_THE_LISTER: Final = {
@@ -325,7 +331,67 @@ def check_hints(case: Case) -> Iterator[str]:
         yield from _difference("hints_by_zone", expected["hints_by_zone"], dict(counts))
 
 
+def check_categorize(case: Case) -> Iterator[str]:
+    """Yield what differs from the reference in one `categorize` case."""
+    if "all" in case["varies"]:
+        return
+    given, answer = case["input"], case["expected"]
+    service, node = decode_service(given["service"]), given["nodeName"]
+    merged = merge_slices(map(decode_slice, given["slices"] or ()))
+    yield from _difference("node", answer.get("node", node), node)
+    ports = answer.get("ports") or {}
+    yield from _difference("number of ports", len(ports), len(service.ports))
+    for title, expected in ports.items():
+        port = ServicePortName(
+            namespace=service.metadata.namespace,
+            service=service.metadata.name,
+            address_type=given["ipFamily"],
+            name=expected["port"],
+            protocol=expected["protocol"],
+        )
+        name = f":{port.name}" if port.name else ""
+        yield from _difference("port", title, f"{port.namespace}/{port.service}{name}")
+        selection = select_endpoints(
+            service,
+            port,
+            merged.get(port, ()),
+            node_name=node,
+            zone=(given["topologyLabels"] or {}).get("topology.kubernetes.io/zone"),
+        )
+        found = {
+            "usesCluster": selection.cluster is not None,
+            "usesLocal": selection.local is not None,
+            "hasAny": selection.has_endpoints,
+            "cluster": sorted(map(str, selection.cluster or ())),
+            "local": sorted(map(str, selection.local or ())),
+            "reachable": sorted(map(str, selection.reachable)),
+            "endpoints": [_state_of(backend, node) for backend in selection.backends],
+        }
+        for part, value in found.items():
+            recorded = expected.get(part, value)
+            both = [recorded, value]
+            if isinstance(value, list):  # null is what Go has for an empty list
+                both = [sorted(map(_canonical, item or ())) for item in both]
+            yield from _difference(f"{part} of {title}", *both)
+
+
+def _state_of(backend: Backend, node: str) -> dict[str, Any]:
+    """An endpoint after merging, as it is recorded: hints only where there are any."""
+    endpoint = backend.endpoint
+    state = {
+        "ep": str(backend),
+        "local": endpoint.node_name == node,
+        "ready": endpoint.conditions.ready,
+        "serving": endpoint.conditions.serving,
+        "terminating": endpoint.conditions.terminating,
+        "zoneHints": sorted(endpoint.hints.for_zones),
+        "nodeHints": sorted(endpoint.hints.for_nodes),
+    }
+    return {name: value for name, value in state.items() if value != []}
+
+
 CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
+    "categorize": check_categorize,
     "hints": check_hints,
     "reconcile": check_reconcile,
     "size": check_size,

@@ -68,13 +68,16 @@ def first(kind: str, *parts: str) -> Any:
     )
 
 
-@pytest.mark.parametrize(("kind", "count"), [("hints", 300), ("reconcile", 300), ("size", 200)])
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("categorize", 300), ("hints", 300), ("reconcile", 300), ("size", 200)],
+)
 def test_all_cases_of_a_kind_are_here(kind: str, count: int) -> None:
     assert len({case["name"] for case in recorded(kind)}) == count
 
 
 @in_chunks
-@pytest.mark.parametrize("kind", ["hints", "reconcile", "size"])
+@pytest.mark.parametrize("kind", ["categorize", "hints", "reconcile", "size"])
 def test_the_answers_are_those_of_the_reference(kind: str, chunk: int) -> None:
     differences = {
         case["name"]: list(CHECKS[kind](case)) for case in recorded(kind)[chunk::_CHUNKS]
@@ -267,6 +270,34 @@ def test_the_runner_tells_a_tampered_size(part: str) -> None:
     assert list(CHECKS["size"](case)) == []
     case["expected"][part] += 1
     assert [item.split(":")[0] for item in CHECKS["size"](case)] == [part]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["usesCluster", "usesLocal", "hasAny", "cluster", "local", "reachable", "endpoints"],
+)
+def test_the_runner_tells_a_tampered_categorize_answer(part: str) -> None:
+    case: Any = deepcopy(
+        next(
+            item
+            for item in recorded("categorize")
+            for answer in item["expected"]["ports"].values()
+            if item["varies"] == [] and answer.get(part)
+        )
+    )
+    assert list(CHECKS["categorize"](case)) == []
+    (answer,) = case["expected"]["ports"].values()
+    if isinstance(answer[part], bool):
+        answer[part] = False
+    else:
+        answer[part].pop()
+    assert [item.partition(" of ")[0] for item in CHECKS["categorize"](case)] == [part]
+    case["varies"] = ["all"]
+    assert list(CHECKS["categorize"](case)) == []
+
+
+def test_hardly_any_categorize_case_is_passed_over() -> None:
+    assert sum(case["varies"] == [] for case in recorded("categorize")) == 298
 
 
 def _write(path: Path, cases: list[Any]) -> str:

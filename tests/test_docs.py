@@ -31,7 +31,7 @@ import pytest
 
 from benchmarks.counted import STRATEGIES as COUNTED_STRATEGIES
 from benchmarks.counted import release_line
-from endpointslice import HintFallbackReason, SkipReason
+from endpointslice import HintFallbackReason, IgnoredHints, SkipReason, UnusedReason
 from endpointslice.cli.strategies import STRATEGIES
 from endpointslice.diff import Reason
 
@@ -171,16 +171,19 @@ def test_the_main_job_of_the_readme_is_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "enum"),
+    ("name", "heading", "enum"),
     [
-        ("| Reason |", Reason),
-        ("| Skipped because |", SkipReason),
-        ("| Hints |", HintFallbackReason),
+        ("read-a-plan", "| Reason |", Reason),
+        ("read-a-plan", "| Skipped because |", SkipReason),
+        ("read-a-plan", "| Hints |", HintFallbackReason),
+        ("see-where-traffic-goes", "| Hints ignored |", IgnoredHints),
+        ("see-where-traffic-goes", "| Not used |", UnusedReason),
     ],
 )
-def test_a_table_of_reasons_lists_every_reason_in_order(heading: str, enum: type[StrEnum]) -> None:
-    page = PAGES["docs/how-to/read-a-plan.md"]
-    _, found, rest = page.partition(f"\n{heading}")
+def test_a_table_of_reasons_lists_every_reason_in_order(
+    name: str, heading: str, enum: type[StrEnum]
+) -> None:
+    _, found, rest = PAGES[f"docs/how-to/{name}.md"].partition(f"\n{heading}")
     assert found, heading
     table = rest.partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == [
@@ -223,11 +226,12 @@ def test_the_reference_of_the_command_line_has_every_strategy_with_its_options()
             assert f"`{option}" in rows[name], name
 
 
-@pytest.mark.parametrize("arguments", ["plan", "inspect"])
+@pytest.mark.parametrize("arguments", ["plan", "inspect", "route --from-node node-03"])
 def test_the_reference_of_the_command_line_has_every_field(arguments: str) -> None:
     page = PAGES["docs/reference/command-line.md"]
     done = run_command_line(f"{arguments} docs/examples/web-rolling/*.json -o json")
-    section = page.partition(f"## `endpointslice {arguments} FILE...`\n")[2].partition("\n## ")[0]
+    title = f"## `endpointslice {arguments.partition(' ')[0]} FILE...`\n"
+    section = page.partition(title)[2].partition("\n## ")[0]
     for name in fields_of(json.loads(done.stdout)):
         assert re.search(rf"`(?:services\[\])?[\w\[\].]*\b{name}(?:\[\])?`", section), name
 

@@ -998,7 +998,12 @@ def test_a_service_is_read_field_by_field() -> None:
     assert model.selector == {"app": "web"}
     assert model.ports == (
         ServicePort(
-            port=80, name="http", protocol=Protocol.UDP, target_port="web", app_protocol="h2c"
+            port=80,
+            name="http",
+            protocol=Protocol.UDP,
+            target_port="web",
+            app_protocol="h2c",
+            node_port=30080,
         ),
         ServicePort(port=81, target_port=8081),
         ServicePort(port=82),
@@ -1009,6 +1014,57 @@ def test_a_service_is_read_field_by_field() -> None:
     assert model.ip_families == ("IPv6", "IPv4")
     assert model.publish_not_ready_addresses is True
     assert model.traffic_distribution == "PreferClose"
+
+
+def test_who_may_use_a_service_is_read_field_by_field() -> None:
+    manifest = {
+        "metadata": {"name": "web"},
+        "spec": {
+            "internalTrafficPolicy": "Local",
+            "externalTrafficPolicy": "Cluster",
+            "externalIPs": ["203.0.113.1"],
+            "ports": [{"port": 80, "nodePort": 30080}, {"port": 81, "nodePort": 0}],
+        },
+        "status": {
+            "loadBalancer": {
+                "ingress": [
+                    {"ip": "203.0.113.2"},
+                    {"ip": "203.0.113.3", "ipMode": "VIP"},
+                    {"ip": "203.0.113.4", "ipMode": "Proxy"},
+                    {"hostname": "lb.example.com"},
+                ]
+            }
+        },
+    }
+    model = decode_service(manifest)
+    assert (model.internal_traffic_policy, model.external_traffic_policy) == ("Local", "Cluster")
+    assert model.external_ips == ("203.0.113.1",)
+    # The Nodes see nothing of what a load balancer of mode Proxy takes.
+    assert model.load_balancer_ips == ("203.0.113.2", "203.0.113.3")
+    assert [port.node_port for port in model.ports] == [30080, None]
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "path"),
+    [
+        ("spec", {"internalTrafficPolicy": 1}, "spec.internalTrafficPolicy"),
+        ("spec", {"externalTrafficPolicy": []}, "spec.externalTrafficPolicy"),
+        ("spec", {"externalIPs": [1]}, "spec.externalIPs[0]"),
+        ("spec", {"ports": [{"port": 1, "nodePort": 65536}]}, "spec.ports[0].nodePort"),
+        ("status", 1, "status"),
+        ("status", {"loadBalancer": 1}, "status.loadBalancer"),
+        ("status", {"loadBalancer": {"ingress": 1}}, "status.loadBalancer.ingress"),
+        (
+            "status",
+            {"loadBalancer": {"ingress": [{"ip": 1}]}},
+            "status.loadBalancer.ingress[0].ip",
+        ),
+    ],
+)
+def test_a_service_that_nobody_could_use_is_refused(part: str, value: object, path: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        decode_service({"metadata": {"name": "web"}, "spec": {}, part: value})
+    assert caught.value.path == path
 
 
 def test_a_service_with_an_empty_spec_has_the_defaults() -> None:

@@ -716,6 +716,7 @@ def test_ports_are_1_to_65535(port: Any) -> None:
     refused(lambda: ServicePort(port=port), "port", port)
     if not isinstance(port, str):
         refused(lambda: ServicePort(port=1, target_port=port), "target_port", port)
+    refused(lambda: ServicePort(port=1, node_port=port), "node_port", port)
 
 
 def test_port_limits_are_allowed() -> None:

@@ -26,6 +26,8 @@ from endpointslice.cli.inspection import inspect_slices
 from endpointslice.cli.planning import Options, joined, plan_services, title
 from endpointslice.cli.reading import KINDS, Objects, read_objects
 from endpointslice.cli.rendering import render_inspections, render_report
+from endpointslice.cli.routes import route_services
+from endpointslice.cli.routes_rendering import render_routes
 from endpointslice.cli.strategies import (
     STRATEGIES,
     checked_strategy,
@@ -113,6 +115,27 @@ Exit status:
   0    everything could be read
   2    something could not be read, or the command line is wrong; what could be read is
        printed all the same
+"""
+
+_ROUTE_EPILOG = """\b
+Examples:
+  Where does traffic go from a node of a live cluster?
+    kubectl get services,nodes,endpointslices -A -o json | endpointslice route - --from-node node-03
+  One Service, as seen from a zone that has no node yet:
+    endpointslice route --service shop/web --from-node new --zone eu-1d *.json
+  Who gets no traffic from there, and why?
+    endpointslice route dump.json --from-node node-03 -o json |
+      jq '.services[].ports[].internal.unused[] | {address, reason}'
+
+\b
+Signs:
+  > traffic goes there    x it does not
+
+\b
+Exit status:
+  0    everything could be read
+  2    something could not be read or routed, or the command line is wrong; what could be
+       routed is printed all the same
 """
 
 _SIMULATE_EPILOG = """\b
@@ -261,19 +284,7 @@ def plan(
     selector and of type ExternalName are not planned: their slices are somebody else's.
     """
     objects = _read(files + more_files, KINDS)
-    if not objects.services:
-        _fail(objects, "there is no Service in the input")
-    known = {title(service) for service in objects.services}
-    known |= {
-        joined(problem.namespace or "", problem.name or "")
-        for problem in objects.problems
-        if problem.kind == "Service"
-    }
-    for name in only:
-        if name not in known:
-            count = len(known)
-            some = ", ".join(sorted(known)[:5]) + (", ..." if count > 5 else "")
-            _fail(objects, f"--service {name}: no such Service in the input, which has {some}")
+    _check_services(objects, only)
     options = Options(
         strategy=strategy,
         max_endpoints_per_slice=max_endpoints_per_slice,
@@ -323,6 +334,59 @@ def inspect(
     _complain(objects)
     render_inspections(inspections, objects.problems, nodes, output)
     context.exit(_ERROR if objects.problems else 0)
+
+
+@cli.command(epilog=_ROUTE_EPILOG, short_help="Show where traffic goes, and why not elsewhere.")
+@_files
+@_more_files
+@click.option(
+    "--from-node",
+    "node",
+    required=True,
+    metavar="NODE",
+    help="The node that traffic comes from, or comes in at.",
+)
+@click.option(
+    "--zone",
+    metavar="ZONE",
+    help="The zone of this node.  [default: that of the Node in the input, if it is there]",
+)
+@click.option(
+    "--service",
+    "only",
+    multiple=True,
+    metavar="NAMESPACE/NAME",
+    help="Route this Service only. May be repeated.",
+)
+@_output
+@click.pass_context
+def route(
+    context: click.Context,
+    files: tuple[str, ...],
+    more_files: tuple[str, ...],
+    node: str,
+    zone: str | None,
+    only: tuple[str, ...],
+    output: str,
+) -> None:
+    """Show where the traffic of Services goes from one node, and why not elsewhere.
+
+    Reads Services, EndpointSlices and Nodes from FILEs, '-' being standard input, as JSON or YAML;
+    objects of other kinds are ignored. It decides as kube-proxy on that node does, by traffic
+    policies, by hints for nodes and then for zones, and by what state endpoints are in.
+
+    A Service is routed only if all of its slices could be read.
+    """
+    objects = _read(files + more_files, frozenset({"Service", "EndpointSlice", "Node"}))
+    _check_services(objects, only)
+    nodes = {item.metadata.name for item in objects.nodes}
+    nodes |= {item.name or "" for item in objects.problems if item.kind == "Node"}
+    if zone is None and nodes and node not in nodes:
+        _fail(objects, f"--from-node {node}: no such Node in {_listed(nodes)}")
+    found = route_services(objects, node_name=node, zone=zone, only=frozenset(only))
+    _complain(objects)
+    render_routes(found, output)
+    context.exit(_ERROR if found.has_errors else 0)
 
 
 class _SimulateCommand(click.Command):
@@ -566,6 +630,26 @@ def _read(files: tuple[str, ...], kinds: frozenset[str]) -> Objects:
     if not files:
         raise click.UsageError("Missing argument 'FILE...'; '-' reads standard input.")
     return read_objects(files, stdin=sys.stdin.buffer, kinds=kinds)
+
+
+def _check_services(objects: Objects, only: tuple[str, ...]) -> None:
+    """There must be a Service, and those that are asked for."""
+    if not objects.services:
+        _fail(objects, "there is no Service in the input")
+    known = {title(service) for service in objects.services}
+    known |= {
+        joined(problem.namespace or "", problem.name or "")
+        for problem in objects.problems
+        if problem.kind == "Service"
+    }
+    for name in only:
+        if name not in known:
+            _fail(objects, f"--service {name}: no such Service in {_listed(known)}")
+
+
+def _listed(known: set[str]) -> str:
+    some = ", ".join(sorted(known)[:5]) + (", ..." if len(known) > 5 else "")
+    return f"the input, which has {some}"
 
 
 def _complain(objects: Objects) -> None:

@@ -35,9 +35,12 @@ __all__ = [
     "PlannedService",
     "Report",
     "Unclaimed",
+    "failed_services",
+    "in_order",
     "joined",
     "plan_services",
     "title",
+    "unclaimed_slices",
 ]
 
 _Object = TypeVar("_Object", Service, Pod, Node, EndpointSlice)
@@ -158,8 +161,8 @@ def plan_services(
     pods = _by_namespace(objects.pods)
     slices = _by_namespace(objects.slices)
     planned: list[PlannedService] = []
-    omitted = _failed_services(objects.problems, only)
-    for service in _in_order(objects.services):
+    omitted = failed_services(objects.problems, only)
+    for service in in_order(objects.services):
         if only and title(service) not in only:
             continue
         namespace = service.metadata.namespace
@@ -189,7 +192,7 @@ def plan_services(
     return Report(
         planned=tuple(planned),
         omitted=tuple(omitted),
-        unclaimed=() if only else _unclaimed(objects),
+        unclaimed=() if only else unclaimed_slices(objects),
         problems=objects.problems,
         watchers=len(objects.nodes) if watchers is None else watchers,
     )
@@ -292,7 +295,7 @@ def _harm(
             return "and it may hold Pods, Nodes or slices of this Service"
 
 
-def _failed_services(problems: Iterable[Problem], only: frozenset[str]) -> list[Omission]:
+def failed_services(problems: Iterable[Problem], only: frozenset[str]) -> list[Omission]:
     """Services that could not be read themselves, each once."""
     names = {
         (problem.namespace or "", problem.name): problem
@@ -306,7 +309,8 @@ def _failed_services(problems: Iterable[Problem], only: frozenset[str]) -> list[
     ]
 
 
-def _unclaimed(objects: Objects) -> tuple[Unclaimed, ...]:
+def unclaimed_slices(objects: Objects) -> tuple[Unclaimed, ...]:
+    """Slices whose Service was not given, by Service."""
     given = {(item.metadata.namespace, item.metadata.name) for item in objects.services}
     given |= {
         (problem.namespace or "", problem.name or "")
@@ -331,5 +335,6 @@ def _by_namespace(items: Iterable[_Object]) -> dict[str, list[_Object]]:
     return found
 
 
-def _in_order(services: Iterable[Service]) -> list[Service]:
+def in_order(services: Iterable[Service]) -> list[Service]:
+    """Services by namespace and name."""
     return sorted(services, key=lambda item: (item.metadata.namespace, item.metadata.name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-__all__ = ["Line", "console", "plural", "print_json", "print_lines", "print_yaml"]
+__all__ = ["Line", "console", "plural", "print_json", "print_lines", "print_yaml", "words"]
 
 #: A line is its parts, each with its style.
 Line: TypeAlias = list[tuple[str, str]]
@@ -64,6 +64,11 @@ def print_yaml(data: object) -> None:
 
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     yaml.dump(data, sys.stdout, Dumper=dumper, sort_keys=False)
+
+
+def words(camel: str) -> str:
+    """EndpointsMovedIn -> endpoints moved in."""
+    return "".join(f" {char.lower()}" if char.isupper() else char for char in camel).strip()
 
 
 def plural(count: int, noun: str) -> str:

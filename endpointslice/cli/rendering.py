@@ -22,7 +22,15 @@ from endpointslice import (
 )
 from endpointslice.cli.inspection import Inspection
 from endpointslice.cli.planning import PlannedService, Report, joined, title
-from endpointslice.cli.printing import Line, console, plural, print_json, print_lines, print_yaml
+from endpointslice.cli.printing import (
+    Line,
+    console,
+    plural,
+    print_json,
+    print_lines,
+    print_yaml,
+    words,
+)
 from endpointslice.cli.reading import Problem
 
 __all__ = ["render_inspections", "render_report"]
@@ -79,11 +87,6 @@ def render_inspections(
 def _listed(names: Sequence[str], shown: int = _SHOWN_NAMES) -> str:
     text = ", ".join(names[:shown])
     return text if len(names) <= shown else f"{text} and {len(names) - shown:,} more"
-
-
-def _words(camel: str) -> str:
-    """EndpointsMovedIn -> endpoints moved in."""
-    return "".join(f" {char.lower()}" if char.isupper() else char for char in camel).strip()
 
 
 def _report_lines(report: Report, *, wide: bool) -> Iterator[Line]:
@@ -184,7 +187,7 @@ def _note_lines(item: PlannedService, *, wide: bool, indent: str = "") -> Iterat
         kind = fallback.address_type
         told = fallback.value if kind is None else f"{fallback.value}, {kind}: {fallback.detail}"
         effect = "which is ignored" if kind is None else "so endpoints have none"
-        text = f"{about}{_words(fallback.reason)} ({told}), {effect}"
+        text = f"{about}{words(fallback.reason)} ({told}), {effect}"
         yield [(f"{indent}hints: ", "bold"), (text, "")]
     for manager, count in item.left_alone.items():
         text = f"{about}{plural(count, 'slice')} managed by {manager or '<none>'}"
@@ -223,7 +226,7 @@ def _slice_lines(explanation: Explanation, *, wide: bool) -> Iterator[Line]:
         facts.append(plural(protobuf_size(stored), "byte"))
     yield [(f"  {sign} {verb} ", f"bold {style}"), (_slice_name(stored), "bold")]
     yield [(f"      {'  '.join(facts)}", "dim")]
-    reasons = ", ".join(_words(str(reason)) for reason in explanation.reasons)
+    reasons = ", ".join(words(str(reason)) for reason in explanation.reasons)
     yield [(f"      because {reasons}", "dim")]
     rows = list(_endpoint_rows(explanation, wide=wide))
     width = _column_widths(rows)

@@ -20,6 +20,7 @@ from endpointslice.manifests.fields import (
     decode_items,
     decode_within,
     integer_of,
+    object_of,
     optional_string_of,
     required,
     string_map_of,
@@ -57,6 +58,7 @@ def _decode_service_port(manifest: Mapping[str, Any]) -> ServicePort:
         protocol=Protocol(protocol),
         target_port=target or None,
         app_protocol=optional_string_of(manifest, "appProtocol"),
+        node_port=integer_of(manifest, "nodePort", 0, 65535) or None,
     )
 
 
@@ -70,8 +72,20 @@ def _spec(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return as_mapping(required(manifest.get(name), name), name)
 
 
+def _decode_ingress(manifest: Mapping[str, Any]) -> str:
+    """The IP of a load balancer, if Nodes take its traffic themselves."""
+    return string_of(manifest, "ip") if string_of(manifest, "ipMode") in ("", "VIP") else ""
+
+
+def _decode_service_status(status: Mapping[str, Any]) -> tuple[str, ...]:
+    balancer = object_of(status, "loadBalancer")
+    return decode_within(
+        "loadBalancer", lambda found: decode_each(found, "ingress", _decode_ingress), balancer
+    )
+
+
 def decode_service(manifest: Mapping[str, Any]) -> Service:
-    """Read what of a Service decides its slices.
+    """Read what of a Service decides its slices, and who may use which endpoint of them.
 
     Raises:
         ManifestError: It is not a v1 Service; the error names the path and the value.
@@ -80,6 +94,7 @@ def decode_service(manifest: Mapping[str, Any]) -> Service:
     check_kind(manifest, "Service", "v1")
     meta = _named_object(manifest)
     spec = _spec(manifest, "spec")
+    balancers = decode_within("status", _decode_service_status, object_of(manifest, "status"))
     try:
         return Service(
             metadata=meta,
@@ -90,6 +105,10 @@ def decode_service(manifest: Mapping[str, Any]) -> Service:
             ip_families=strings_of(spec, "ipFamilies"),
             publish_not_ready_addresses=boolean_of(spec, "publishNotReadyAddresses") or False,
             traffic_distribution=optional_string_of(spec, "trafficDistribution"),
+            internal_traffic_policy=optional_string_of(spec, "internalTrafficPolicy"),
+            external_traffic_policy=optional_string_of(spec, "externalTrafficPolicy"),
+            external_ips=strings_of(spec, "externalIPs"),
+            load_balancer_ips=tuple(filter(None, balancers)),
         )
     except ManifestError as error:
         raise error.within("spec") from None
