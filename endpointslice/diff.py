@@ -473,6 +473,40 @@ def metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
     return reasons
 
 
+class Standing:
+    """Where slices stand with the owner of a template: judged once for what shares its labels.
+
+    Slices are read or made many at a time, and then their labels, annotations and owners are the
+    same objects as a rule.
+    """
+
+    __slots__ = ("_known", "_template")
+
+    def __init__(self, template: SliceTemplate) -> None:
+        self._template = template.metadata
+        #: With the metadata that was judged, lest others be made where its parts were.
+        self._known: dict[
+            tuple[object, ...], tuple[ObjectMeta, tuple[bool, bool, Sequence[Reason]]]
+        ] = {}
+
+    def of(self, meta: ObjectMeta) -> tuple[bool, bool, Sequence[Reason]]:
+        """Whether a slice is visible, whether it is stale, and why its metadata must be written."""
+        labels, annotations, owners = meta.labels, meta.annotations, meta.owner_references
+        key = (id(labels), id(annotations), id(owners), meta.namespace, meta.deletion_timestamp)
+        known = self._known.get(key)
+        if known is None:
+            ours = self._template
+            visible = is_visible(meta, ours)
+            stale = visible and is_stale(meta, ours)
+            reasons = tuple(metadata_reasons(meta, ours)) if visible and not stale else ()
+            known = self._known[key] = (meta, (visible, stale, reasons))
+        return known[1]
+
+    def reasons(self, meta: ObjectMeta) -> Sequence[Reason]:
+        """Why the metadata of a slice that is visible and not stale must be written."""
+        return self.of(meta)[2]
+
+
 # --- one group --------------------------------------------------------------------------------
 
 _NONE = repeat(None)
@@ -507,16 +541,19 @@ def _has_duplicates(clean: Sequence[EndpointSlice], touched: Sequence[_Touched])
 
     Only what was missed is hashed, unless that is the greater part.
     """
-    missed = list(chain.from_iterable(item.missed for item in touched))
+    missed = set(chain.from_iterable(item.missed for item in touched))
     if not missed:
         return False
+    if len(missed) < sum(len(stored.endpoints) for stored in clean):
+        if not all(missed.isdisjoint(stored.keys) for stored in clean):
+            return True
+        hits = (sum(map(missed.__contains__, item.stored.keys)) for item in touched)
+        return sum(hits) != sum(len(item.missed) for item in touched)
     matched = chain(
         chain.from_iterable(stored.keys for stored in clean),
-        chain.from_iterable(compress(item.stored.keys, item.found) for item in touched),
+        chain.from_iterable(item.matched() for item in touched),
     )
-    if len(missed) < sum(len(stored.endpoints) for stored in clean):
-        return not set(missed).isdisjoint(matched)
-    return not set(matched).isdisjoint(missed)
+    return not missed.isdisjoint(matched)
 
 
 def _updated(wanted: Endpoint, stored: Endpoint) -> Endpoint:
@@ -524,39 +561,50 @@ def _updated(wanted: Endpoint, stored: Endpoint) -> Endpoint:
     return wanted.with_extra(stored.extra) if stored.extra and not wanted.extra else wanted
 
 
-@attrs.define
 class _Touched:
-    """A slice that does not hold just what is wanted, while its group is compared."""
+    """A slice that does not hold just what is wanted, while its group is compared.
 
-    stored: EndpointSlice
-    found: tuple[Endpoint | None, ...]
-    reasons: list[Reason]
-    #: Where it holds another object than is wanted, or one that is not: no other is looked at.
-    #: None if nothing in it is wanted.
-    odd: Sequence[int] | None = attrs.field(init=False)
-    #: Keys of what is not wanted in it.
-    missed: Sequence[EndpointKey] = attrs.field(init=False)
+    Attributes:
+        stored: The slice.
+        reasons: Why it must be written.
+        wanted: What is wanted where it holds something else, by position; None for what is not
+            wanted there. None if nothing in it is wanted.
+        missed: Keys of what is not wanted in it.
+    """
 
-    def __attrs_post_init__(self) -> None:
-        found, keys = self.found, self.stored.keys
+    __slots__ = ("missed", "reasons", "stored", "wanted")
+
+    def __init__(
+        self,
+        stored: EndpointSlice,
+        found: tuple[Endpoint | None, ...],
+        reasons: Sequence[Reason],
+    ) -> None:
+        self.stored = stored
+        self.reasons = [*reasons]
+        self.wanted: dict[int, Endpoint | None] | None = None
+        self.missed: Sequence[EndpointKey] = stored.keys
         if any(found):
-            is_odd = map(is_not, found, self.stored.endpoints)
-            self.odd = list(compress(range(len(found)), is_odd))
-            self.missed = [keys[i] for i in self.odd if found[i] is None]
-        else:
-            self.odd, self.missed = None, keys
+            endpoints = stored.endpoints
+            # Only what is not the very same object is looked at.
+            odd = compress(range(len(found)), map(is_not, found, endpoints))
+            self.wanted = {i: found[i] for i in odd if not _is_equal(found[i], endpoints[i])}
+            self.missed = [stored.keys[i] for i, want in self.wanted.items() if want is None]
+
+    def matched(self) -> Iterable[EndpointKey]:
+        """Keys of what is wanted in it."""
+        wanted = self.wanted
+        if wanted is None:
+            return ()
+        return (key for i, key in enumerate(self.stored.keys) if wanted.get(i, key) is not None)
 
     def freeze(self, doubled: Collection[EndpointKey], capacity: int) -> DirtySlice:
         """Decide what stays. `doubled` is all that is wanted if anything stands twice, or empty."""
-        wanted: dict[int, Endpoint | None] | None = None
-        if self.odd is not None:
-            found, stored = self.found, self.stored.endpoints
-            wanted = {i: found[i] for i in self.odd if not _is_equal(found[i], stored[i])}
         twice = set(map(doubled.__contains__, self.missed)) if doubled else {False}
         if True in twice:
             self.reasons.append(Reason.DUPLICATES_REMOVED)
         removed = Reason.ENDPOINTS_REMOVED if False in twice else None
-        return dirty_slice(self.stored, wanted, self.reasons, capacity, removed)
+        return dirty_slice(self.stored, self.wanted, self.reasons, capacity, removed)
 
 
 def dirty_slice(
@@ -630,6 +678,7 @@ def diff_group(
     template: SliceTemplate,
     max_endpoints_per_slice: int,
     is_wanted: bool = True,
+    standing: Standing | None = None,
 ) -> Diff:
     """Compare one group's slices with its n desired endpoints.
 
@@ -641,6 +690,7 @@ def diff_group(
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         is_wanted: Whether somebody asks for the group; an empty group without ports that is
             wanted has a placeholder slice.
+        standing: What is known already of where slices stand with the template's owner.
 
     Returns:
         The Diff. An endpoint that stands in several slices stays where that costs no write, or
@@ -652,13 +702,14 @@ def diff_group(
     Complexity: O(n + m log m + a log a) for m slices and a new endpoints.
     """
     capacity = max_endpoints_per_slice
+    standing = standing or Standing(template)
     slices = sorted(current, key=lambda stored: stored.metadata.name)
     left = index_endpoints(desired)
-    clean, touched = _compare(slices, left, template, capacity)
+    clean, touched = _compare(slices, left, standing, capacity)
     doubled: Mapping[EndpointKey, Endpoint] = {}
     if touched and _has_duplicates(clean, touched):
         doubled = wanted = index_endpoints(desired)
-        clean, touched = _resolve_duplicates(slices, wanted, template, capacity)
+        clean, touched = _resolve_duplicates(slices, wanted, standing, capacity)
     needs_placeholder = False
     if not desired:
         # Whatever is clean now is empty. One such slice serves as the placeholder.
@@ -686,7 +737,7 @@ def diff_group(
 def _compare(
     slices: Sequence[EndpointSlice],
     left: dict[EndpointKey, Endpoint],
-    template: SliceTemplate,
+    standing: Standing,
     capacity: int,
 ) -> tuple[list[EndpointSlice], list[_Touched]]:
     """Part slices that hold just what is wanted from others; what is found is taken from `left`."""
@@ -695,7 +746,7 @@ def _compare(
     touched: list[_Touched] = []
     for stored in slices:
         found = tuple(map(pop, stored.keys, _NONE))
-        reasons = metadata_reasons(stored.metadata, template.metadata)
+        reasons = standing.reasons(stored.metadata)
         if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
@@ -706,7 +757,7 @@ def _compare(
 def _resolve_duplicates(
     slices: Sequence[EndpointSlice],
     wanted: Mapping[EndpointKey, Endpoint],
-    template: SliceTemplate,
+    standing: Standing,
     capacity: int,
 ) -> tuple[list[EndpointSlice], list[_Touched]]:
     """Decide which copy of an endpoint stays: one whose slice need not be written.
@@ -717,7 +768,7 @@ def _resolve_duplicates(
     homes: dict[EndpointKey, dict[int, bool]] = {}  # where it is, and whether as wanted
     is_dirty = []
     for i, stored in enumerate(slices):
-        dirty = bool(metadata_reasons(stored.metadata, template.metadata))
+        dirty = bool(standing.reasons(stored.metadata))
         dirty = dirty or len(set(stored.keys)) < len(stored.keys)
         for endpoint in stored.endpoints:
             want = wanted.get(endpoint.key)
@@ -754,7 +805,7 @@ def _resolve_duplicates(
             placed.add(key)
             matches.append(wanted.get(key) if stays else None)
         found = tuple(matches)
-        reasons = metadata_reasons(stored.metadata, template.metadata)
+        reasons = standing.reasons(stored.metadata)
         if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
@@ -797,21 +848,24 @@ def diff_state(
         wanted[group.key] = wanted.get(group.key, ()) + group.endpoints
     stale: list[EndpointSlice] = []
     slices: dict[GroupKey, list[EndpointSlice]] = {}
-    by_ports: dict[tuple[object, object], GroupKey] = {}
+    by_ports: dict[tuple[object, int], GroupKey] = {}
     names: set[str] = set()
+    standing = Standing(template)
     for stored in current:
-        if not is_visible(stored.metadata, template.metadata):
+        visible, stale_owner, _ = standing.of(stored.metadata)
+        if not visible:
             continue
-        if not stored.name:
+        name = stored.metadata.name
+        if not name:
             raise ModelError("current", "must hold slices that have a name", stored)
-        if stored.name in names:
-            raise ModelError("current", "must not hold two slices of one name", stored.name)
-        names.add(stored.name)
-        if is_stale(stored.metadata, template.metadata):
+        if name in names:
+            raise ModelError("current", "must not hold two slices of one name", name)
+        names.add(name)
+        if stale_owner:
             stale.append(stored)
             continue
-        # Slices come with few spellings of their ports: put each in order only once.
-        spelling = (stored.address_type, stored.ports)
+        # Many slices share their ports: put each in order only once.
+        spelling = (stored.address_type, id(stored.ports))
         key = by_ports.get(spelling)
         if key is None:
             key = by_ports[spelling] = stored.group_key
@@ -822,6 +876,7 @@ def diff_state(
             wanted.get(key, ()),
             slices.get(key, ()),
             template=template,
+            standing=standing,
             max_endpoints_per_slice=max_endpoints_per_slice,
             is_wanted=key in wanted,
         )
