@@ -7,9 +7,9 @@
 endpoints at most twice. The work is 10 Services of n / 10 endpoints against one of n, so that both
 touch as much memory: what grows is then the algorithm, more than the misses of the processor's
 caches. For the same reason only memory order is gated, and where n is 4,000, or 1,000 of what is
-larger, of which the caches hold most; but for changes, where n is 100,000, so that work for each slice would show. A sort alone
-takes 13 times the time. Medians of interleaved rounds. What fails is measured again, and its best
-ratio counts. Nanoseconds are printed, never gated.
+larger, of which the caches hold most; but for changes, where n is 100,000, so that work for each
+slice would show. A sort alone takes 13 times the time. Medians of interleaved rounds. What fails
+is measured again, and its best ratio counts. Nanoseconds are printed, never gated.
 
 **The table.** Nanoseconds an endpoint at sizes from 100 on, and in brackets how often that is what
 `{e.key: e for e in endpoints}` over the desired endpoints takes.
