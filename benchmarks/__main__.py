@@ -33,7 +33,7 @@ def _parts(before: str | None, n: int, most: int, rounds: int) -> Iterator[tuple
     yield f"compare{option}", "\n\n".join(compare(n, rounds, before, markdown=True))
     yield "incremental", incremental(_sizes(1_000, most), rounds, markdown=True)
     yield "growth --table", growth_table(most, markdown=True)
-    yield "memory", memory(_sizes(min(n, 10_000), n), markdown=True)
+    yield "memory", memory([n], markdown=True)
 
 
 def main() -> int:

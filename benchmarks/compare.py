@@ -65,7 +65,9 @@ _TARGETS: Final = {
     Kind.UNREADY: (35, 90),
     Kind.COLD: (90, 135),
 }
-_IMPORT_TARGET: Final = 60_000
+#: Seconds for a change, and for 100,000 endpoints.
+_AIMS_OF_CHANGES: Final = dict.fromkeys((case.title for case in APPLY), 12e-6)
+_AIMS_OF_DOORS: Final = {"decode_slices, from dicts": 0.35, "group_endpoints": 0.30}
 
 
 def check(scenario: Scenario) -> None:
@@ -120,8 +122,8 @@ def _ratio(one: float | None, other: float | None) -> str:
     return f"{one / other:.2f}x" if one and other else "-"
 
 
-def _time(seconds: float | None) -> str:
-    return "-" if seconds is None else duration(seconds)
+def _time(seconds: float | None, factor: float = 1) -> str:
+    return "-" if seconds is None else duration(seconds * factor)
 
 
 class _Comparison:
@@ -213,8 +215,9 @@ class _Comparison:
         rows = []
         for case in (*DOORS, *TAKE_OVER):
             found = self._medians(case, n, {"now": "default"})
-            rows.append((case.title, *self._beside(found, "before", "now")))
-        return self._table(("", "before", "now", "before / now"), rows)
+            aim = _time(_AIMS_OF_DOORS.get(case.title), n / 100_000)
+            rows.append((case.title, *self._beside(found, "before", "now"), aim))
+        return self._table(("", "before", "now", "before / now", "aim"), rows)
 
     def decode(self, n: int) -> str:
         """Several ways to read n endpoints."""
@@ -228,16 +231,18 @@ class _Comparison:
         least = median(found["json.loads alone"])
         for name, times in found.items():
             time = median(times)
-            rows.append((name, _time(time), f"{time / n * 1e6:.2f} us", _ratio(time, least)))
-        return self._table(("", "time", "an endpoint", "to json alone"), rows)
+            aim = _time(_AIMS_OF_DOORS.get(name), n / 100_000)
+            rows.append((name, _time(time), f"{time / n * 1e6:.2f} us", _ratio(time, least), aim))
+        return self._table(("", "time", "an endpoint", "to json alone", "aim"), rows)
 
     def changes(self, n: int) -> str:
         """One change and many."""
         rows = []
         for case in (*APPLY, *WHOLE):
             found = self._medians(case, n, {"now": "default"})
-            rows.append((case.title, *self._beside(found, "before", "now")))
-        return self._table(("", "before", "now", "before / now"), rows)
+            aim = _time(_AIMS_OF_CHANGES.get(case.title))
+            rows.append((case.title, *self._beside(found, "before", "now"), aim))
+        return self._table(("", "before", "now", "before / now", "aim"), rows)
 
 
 def compare(n: int, rounds: int, before: str | None, *, markdown: bool) -> Iterable[str]:

@@ -219,30 +219,54 @@ class _Group:
         self.stored[stored.name] = stored
         self._held[stored.name] = held
         self._index.note(stored.name, stored)
-        if desired and self._home.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
+        if self._home.keys().isdisjoint(keys) and len(set(keys)) == len(keys):
             self._home.update(zip(keys, repeat(held)))
-            self.count += len(keys)
+            if desired:
+                self.count += len(keys)
+            else:
+                wanted = list(map(self.new.pop, keys, _NONE))
+                for i in compress(count(), map(is_not, wanted, stored.endpoints)):
+                    held.want(i, wanted[i])
         else:
-            for i, key in enumerate(keys):
-                if key in self._home:
-                    self._copies.setdefault(key, []).append(held)
-                    held.want(i, None)
-                    continue
-                self._home[key] = held
-                if desired:
-                    self.count += 1
-                else:
-                    held.want(i, self.new.pop(key, None))
+            self._put_beside(held, desired=desired)
         self._refresh(held)
+
+    def _put_beside(self, held: _Held, *, desired: bool) -> None:
+        """Find places for what a slice holds, of which some stands elsewhere as well, or twice."""
+        for i, key in enumerate(held.stored.keys):
+            if key in self._home:
+                self._copies.setdefault(key, []).append(held)
+                held.want(i, None)
+                continue
+            self._home[key] = held
+            if desired:
+                self.count += 1
+            else:
+                held.want(i, self.new.pop(key, None))
 
     def take(self, name: str) -> None:
         """Let a slice go: what is wanted of it is new. Complexity: O(m) for m endpoints."""
         held = self._held.pop(name)
-        keys = held.stored.keys
         del self.stored[name]
         self._dirty.pop(name, None)
         self._index.note(name, None)
-        for key in keys if self._copies else ():
+        if self._copies:
+            self._take_from_beside(held)
+            return
+        keys = held.stored.keys
+        for key in keys:
+            del self._home[key]
+        self.new.update(zip(keys, held.stored.endpoints, strict=True))
+        for i, endpoint in held.wanted.items():
+            if endpoint is None:
+                del self.new[keys[i]]
+            else:
+                self.new[keys[i]] = endpoint
+
+    def _take_from_beside(self, held: _Held) -> None:
+        """Let go what a slice holds, some of which stands elsewhere as well: that is its place."""
+        keys = held.stored.keys
+        for key in keys:
             if key in self._copies:
                 others = [other for other in self._copies.pop(key) if other is not held]
                 if others:
