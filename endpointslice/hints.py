@@ -514,7 +514,9 @@ class _Board:
             map(_differs_in_hints_only, wanted, stored.endpoints)
         ):
             return False
-        ready = [endpoint for endpoint in stored.endpoints if endpoint.conditions.ready]
+        ready: Sequence[Endpoint] = stored.endpoints
+        if stored.volatile_count:
+            ready = [endpoint for endpoint in ready if endpoint.conditions.ready]
         if len(ready) < len(wanted) and any(
             endpoint.hints for endpoint in stored.endpoints if not endpoint.conditions.ready
         ):
