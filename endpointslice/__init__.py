@@ -83,6 +83,7 @@ from endpointslice.models import (
     SliceTemplate,
 )
 from endpointslice.packing import (
+    LABEL_FOR_ZONE,
     ExitOrder,
     Generational,
     KubernetesPacking,
@@ -90,6 +91,7 @@ from endpointslice.packing import (
     Moves,
     Packing,
     PackingStrategy,
+    Partitioned,
     Placement,
     Rendezvous,
     Repack,
@@ -123,6 +125,7 @@ __all__ = [
     "ANNOTATION_TRIGGER_TIME",
     "DEFAULT_MANAGED_BY",
     "DEFAULT_MAX_ENDPOINTS_PER_SLICE",
+    "LABEL_FOR_ZONE",
     "LABEL_HEADLESS",
     "LABEL_MANAGED_BY",
     "LABEL_SERVICE_NAME",
@@ -169,6 +172,7 @@ __all__ = [
     "OwnerReference",
     "Packing",
     "PackingStrategy",
+    "Partitioned",
     "Placement",
     "Plan",
     "Pod",
