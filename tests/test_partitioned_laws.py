@@ -35,21 +35,11 @@ from endpointslice import (
     check_plan,
     reconcile,
 )
-from tests.builders import HTTP, TEMPLATE, VARIANTS, endpoint, group, stored
+from tests.builders import HTTP, TEMPLATE, VARIANTS, endpoint, group, part_of, stored
 
 _LABEL = "example.com/part"
 _SHARED = "everybody"
 _PARTS = ("a", "b", "c")
-
-
-def part_of(member: Endpoint) -> str | None:
-    """A part by identity and content; of one content it is the same for all, of one none."""
-    number = int(member.addresses[0].rpartition(".")[2])
-    if member.node_name == "node-2":
-        return None
-    if member.hints.for_zones:
-        return "c"
-    return _PARTS[number % 2 if member.conditions.ready else 2 - number % 3]
 
 
 def partitioned(inner: PackingStrategy, min_part: int = 0) -> Partitioned:
@@ -153,12 +143,15 @@ class History:
         plan = self.plan(desired)
         assert self.incremental.replace(desired) == plan
         if not (self.is_fixed and plan.operations and self.is_over()):
-            assert check_plan(
-                plan,
-                desired=desired,
-                current=self.slices,
-                max_endpoints_per_slice=self.capacity,
-            ) == ()
+            assert (
+                check_plan(
+                    plan,
+                    desired=desired,
+                    current=self.slices,
+                    max_endpoints_per_slice=self.capacity,
+                )
+                == ()
+            )
         after = apply_plan(self.slices, plan, names=self.names)
         self.check_prefixes(plan, after)
         self.slices = after
