@@ -191,10 +191,10 @@ def test_slices_without_parts_are_taken_over_with_one_write_more_for_each_part(
     plan = plan_of(members, *current, capacity=capacity)
     counts = Counter(zones)
     needed = sum(-(-count // capacity) for count in counts.values())
-    fewest = len(current) + max(0, needed - len(current))
-    assert fewest <= len(plan.operations) <= len(current) + len(counts)
+    fewest = max(len(current), needed)
+    assert fewest <= len(plan.operations) <= fewest + len(counts)
     after = apply_plan(current, plan)
-    assert len(after) <= needed + len(counts)
+    assert len(after) == needed
     assert plan_of(members, *after, capacity=capacity).is_empty
 
 

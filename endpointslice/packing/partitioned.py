@@ -96,11 +96,12 @@ class Partitioned:
        and the others are new to their parts.
     2. Slices of several parts whose label names none of them, as before the first plan, are
        emptied one after the other into slices for one part each, and hold another part
-       afterwards: at most one write more for each part than there are such slices.
+       afterwards. To take over all slices of a group costs, for each part, at most one write
+       more than there are slices before or needed after.
     3. `inner` packs each part by itself: what it promises of a group - fill, writes, bytes - holds
        for each part, as if the others did not exist.
     4. Where slices of several parts would exchange endpoints in a cycle, no order of updates is
-       safe after every prefix; so some go to a slice that is created: at most one for each part.
+       safe after every prefix; so some go to a slice that is created for their part.
 
     `minimum_writes` is the bound of those who need not keep parts apart. Endpoints that change in
     p parts at once are p writes at least, and one where all share a slice.
@@ -312,7 +313,9 @@ class _Parts:
         """Empty mixed slices one after the other, and use each for a part once it is empty.
 
         Each part's endpoints are cut into full slices in the order in which they stand. What is
-        left over is new to a part that has slices; else it gets one, too.
+        too few for that is new to a part that has slices, else it gets one, too. Slices that
+        belong to a part take over nothing that would make them wait for a mixed one, so they can
+        be written before.
         """
         capacity = self._diff.max_endpoints_per_slice
         lined: dict[str, list[tuple[int, Endpoint]]] = {}
@@ -322,16 +325,16 @@ class _Parts:
         chunks: list[tuple[str, Sequence[tuple[int, Endpoint]]]] = []
         for part in sorted(lined):
             line = lined[part]
-            whole = len(line)
+            odd = 0
             if self._diff.clean.part(part) or self._part(part).dirty:
-                whole -= whole % capacity
-                for i, endpoint in line[whole:]:
+                odd = len(line) % capacity
+                for i, endpoint in line[:odd]:
                     self._stray(part, [endpoint], mixed[i][0])
-            chunks += [(part, chunk) for chunk in _batched(line[:whole], capacity)]
+            chunks += [(part, chunk) for chunk in _batched(line[odd:], capacity)]
         # Those that begin first come first: then few parts are far ahead of the others.
         chunks.sort(key=lambda chunk: chunk[1][0][0])
-        left = [sum(map(len, groups.values())) for _, groups in mixed]
-        free: list[int] = []
+        left = Counter(i for _, chunk in chunks for i, _ in chunk)
+        free = [i for i in range(len(mixed)) if not left[i]]
         for part, chunk in chunks:
             for i, _ in chunk:
                 left[i] -= 1
@@ -375,13 +378,13 @@ class _Parts:
         late: dict[str, Sequence[Endpoint]] = {}
         for i, (part, item) in enumerate(packed):
             is_late = [giver is not None and rank[giver] < rank[i] for giver in givers[i]]
-            if not any(is_late):
-                result.append((part, item))
-                continue
-            late[part] = (*late.get(part, ()), *compress(item.added, is_late))
-            added = tuple(compress(item.added, map(not_, is_late)))
-            if added or item.name in dirty or item.kept != self._diff.open(item.name):
+            if any(is_late):
+                late[part] = (*late.get(part, ()), *compress(item.added, is_late))
+                # It gives endpoints away, so that there is something left to write.
+                added = tuple(compress(item.added, map(not_, is_late)))
                 result.append((part, Placement(item.name, item.kept, added)))
+            else:
+                result.append((part, item))
         for i, (part, item) in enumerate(result):
             if part in late and not item.name:
                 room = capacity - len(item.added)
