@@ -26,7 +26,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from math import ceil
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import attrs
 
@@ -37,6 +37,7 @@ from endpointslice import (
     KubernetesPacking,
     MinimalWrites,
     PackingStrategy,
+    Partitioned,
     Rendezvous,
     Repack,
 )
@@ -76,8 +77,17 @@ _MORE: Final[dict[str, PackingStrategy]] = {
     "Rendezvous": Rendezvous(),
     "Repack": Repack(),
 }
+#: By what they are compared with: the same without a partition.
+_BY_ZONE: Final = {
+    inner: Partitioned("zone", inner) for inner in (_DEFAULT, MinimalWrites(), _REFERENCE)
+}
+#: Writes, and bytes that a watcher gets, to those of the same strategy without a partition.
+_ZONE_TARGETS: Final = (1.15, 0.36)
 _FILLS: Final = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
-_NAMES: Final = {strategy: name for name, strategy in (_STRATEGIES | _MORE).items()}
+_NAMES: Final[dict[PackingStrategy, str]] = {
+    strategy: name for name, strategy in (_STRATEGIES | _MORE).items()
+}
+_NAMES.update((whole, f"{_NAMES[inner]} by zone") for inner, whole in _BY_ZONE.items())
 
 #: Writes, bytes and peak slices, as ratios to the reference, at most; ALGORITHMS.md, section 7.
 _TARGETS: Final[dict[PackingStrategy, tuple[float, float, float]]] = {
@@ -205,6 +215,12 @@ def _parts(options: argparse.Namespace) -> list[Part]:
             ),
             write=_write_periods,
         ),
+        "zones": Part(
+            command=f"--zones{many}",
+            title="Slices by zone",
+            jobs=_jobs(histories, [*_BY_ZONE, *_BY_ZONE.values()], seeds=seeds),
+            write=_write_zones,
+        ),
         "min_fill_curve": Part(
             command=f"--min-fill-curve{many}",
             title="What a fill costs",
@@ -221,9 +237,6 @@ def _parts(options: argparse.Namespace) -> list[Part]:
 
 
 # --- tables -----------------------------------------------------------------------------------
-
-
-_Ratios: TypeAlias = tuple[float | None, float | None, float | None]
 
 
 def _ratio(value: float | None) -> str:
@@ -308,8 +321,11 @@ def _means_table(rows: Iterable[Row]) -> str:
     )
 
 
-def _against_target(ratios: _Ratios, targets: tuple[float, float, float] | None) -> Iterator[str]:
-    for value, target in zip(ratios, targets or (None, None, None), strict=True):
+def _against_target(
+    ratios: Sequence[float | None], targets: Sequence[float] | None
+) -> Iterator[str]:
+    aims: Sequence[float | None] = targets or [None] * len(ratios)
+    for value, target in zip(ratios, aims, strict=True):
         if value is None or target is None:
             yield "-" if value is None else f"{value:.3f}"
         elif value <= target:
@@ -490,6 +506,67 @@ def _write_periods(results: Sequence[Result]) -> Iterator[str]:
     )
 
 
+def _write_zones(results: Sequence[Result]) -> Iterator[str]:
+    means = []
+    base = compare(results, baseline=_REFERENCE)
+    for inner, by_zone in _BY_ZONE.items():
+        found = [result for result in results if result.job.strategy in (inner, by_zone)]
+        rows = compare(found, baseline=inner)
+        plain = {row.name: row for row in rows if row.strategy == inner}
+        rows = tuple(row for row in rows if row.strategy == by_zone)
+        mean = summarize(rows)[0]
+        aims = _against_target((mean.writes_ratio, mean.received_ratio), _ZONE_TARGETS)
+        (other,) = summarize(row for row in base if row.strategy == by_zone)
+        cells = (*aims, _ratio(mean.peak_slices_ratio), _pair(other), _ratio(other.received_ratio))
+        means.append((_name(inner), f"{mean.rows}", *cells))
+        if inner == _DEFAULT:
+            floors = _changing_zones(found)
+            yield _table(
+                (
+                    "history",
+                    "writes",
+                    "by zone",
+                    "ratio",
+                    "floor",
+                    "kB to a watcher",
+                    "by zone",
+                    "ratio",
+                    "slices, ratio",
+                    "moves",
+                    "by zone",
+                ),
+                [
+                    (
+                        row.name,
+                        f"{plain[row.name].writes:,.0f}",
+                        f"{row.writes:,.0f}",
+                        _ratio(row.writes_ratio),
+                        _ratio(floors[row.name] / plain[row.name].writes),
+                        f"{plain[row.name].bytes_received / 1_000:,.0f}",
+                        f"{row.bytes_received / 1_000:,.0f}",
+                        _ratio(row.received_ratio),
+                        _ratio(row.peak_slices_ratio),
+                        f"{plain[row.name].endpoints_moved:,.0f}",
+                        f"{row.endpoints_moved:,.0f}",
+                    )
+                    for row in rows
+                ],
+            )
+    heads = ("by zone", "histories", "writes", "bytes to a watcher", "slices")
+    yield "To the same strategy without; the last two columns are to `KubernetesPacking` without:"
+    yield _table((*heads, "writes / bytes", "to a watcher"), means)
+
+
+def _changing_zones(results: Iterable[Result]) -> dict[str, float]:
+    """In how many zones something changes, sync by sync: each of them is a write at least."""
+    found: dict[str, list[int]] = {}
+    for result in results:
+        counts = [sum(size > 0 for size in sync.received) for sync in result.run.syncs]
+        if isinstance(result.job.strategy, Partitioned):
+            found.setdefault(result.job.source.name, []).append(sum(counts))
+    return {name: sum(totals) / len(totals) for name, totals in found.items()}
+
+
 def _write_curve(results: Sequence[Result]) -> Iterator[str]:
     rows = compare(results)
     fills: dict[PackingStrategy, list[float]] = {}
@@ -624,6 +701,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("--suite", "the workloads"),
         ("--control", "both with random uids"),
         ("--periods", "both at several sync periods"),
+        ("--zones", "both with slices partitioned by zone, against those that are not"),
         ("--min-fill-curve", "both with Generational at several min_fill"),
         ("--more", "with more strategies, in --traces and --suite"),
         ("--check", "compare a small suite with suite.json"),

@@ -86,6 +86,7 @@ from endpointslice.models import (
     SliceTemplate,
 )
 from endpointslice.packing import (
+    LABEL_FOR_ZONE,
     ExitOrder,
     Generational,
     KubernetesPacking,
@@ -93,6 +94,7 @@ from endpointslice.packing import (
     Moves,
     Packing,
     PackingStrategy,
+    Partitioned,
     Placement,
     Rendezvous,
     Repack,
@@ -151,6 +153,7 @@ __all__ = [
     "ANNOTATION_TRIGGER_TIME",
     "DEFAULT_MANAGED_BY",
     "DEFAULT_MAX_ENDPOINTS_PER_SLICE",
+    "LABEL_FOR_ZONE",
     "LABEL_HEADLESS",
     "LABEL_MANAGED_BY",
     "LABEL_SERVICE_NAME",
@@ -201,6 +204,7 @@ __all__ = [
     "OwnerReference",
     "Packing",
     "PackingStrategy",
+    "Partitioned",
     "Placement",
     "Plan",
     "Pod",

@@ -43,6 +43,7 @@ __all__ = [
     "CleanSlices",
     "Diff",
     "DirtySlice",
+    "Partition",
     "Reason",
     "SliceIndex",
     "StateDiff",
@@ -55,6 +56,8 @@ class Reason(StrEnum):
     """Why a slice is written. The order is the one in which reasons are given."""
 
     LABELS_CHANGED = "LabelsChanged"
+    #: Its label names another part than that of its endpoints, or they are of several.
+    PART_CHANGED = "PartChanged"
     ANNOTATIONS_CHANGED = "AnnotationsChanged"
     OWNER_CHANGED = "OwnerChanged"
     PORTS_CHANGED = "PortsChanged"
@@ -85,6 +88,35 @@ def sorted_reasons(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Return each reason once, in the order of the enum."""
     found = set(reasons)
     return tuple(found if len(found) < 2 else sorted(found, key=_REASON_ORDER.__getitem__))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Partition:
+    """Who may share a slice: endpoints of one part, which the slice carries as a label.
+
+    The slice's part is compared with its endpoints and not with the template, so that a strategy
+    may trust the label of a clean slice. A slice without endpoints is for all.
+
+    Attributes:
+        label: The label's name.
+        key: The part of an endpoint, as its content says; None or "" if it is for all.
+        shared: The label's value on slices that are for all.
+        is_open: Whether slices that are for all may hold endpoints of any part.
+    """
+
+    label: str
+    key: Callable[[Endpoint], str | None]
+    shared: str
+    is_open: bool = False
+
+    def holds(self, stored: EndpointSlice) -> bool:
+        """Whether a slice's label says what it holds. Complexity: O(m) for m endpoints."""
+        value = stored.metadata.labels.get(self.label)
+        if self.is_open and value == self.shared:
+            return True
+        parts = {part or self.shared for part in set(map(self.key, stored.endpoints))}
+        return (parts or {self.shared}) == {value}
 
 
 @final
@@ -145,14 +177,29 @@ class SliceIndex:
     What becomes of slices is noted at once, and looked at when somebody asks.
     """
 
-    __slots__ = ("_cold", "_hot", "_noted", "_summaries", "_volatile")
+    __slots__ = (
+        "_cold",
+        "_count",
+        "_hot",
+        "_noted",
+        "_parts",
+        "_summaries",
+        "_values",
+        "_volatile",
+        "label",
+    )
 
-    def __init__(self, slices: Iterable[EndpointSlice] = ()) -> None:
+    def __init__(self, slices: Iterable[EndpointSlice] = (), label: str | None = None) -> None:
         self._summaries: dict[str, CleanSlice] = {}
+        self.label = label
+        #: With a label, an index for each value of it, and each slice's value.
+        self._parts: dict[str | None, SliceIndex] = {}
+        self._values: dict[str, str | None] = {}
         #: The names of the slices of each count, in order; with volatile endpoints, and without.
         self._hot: dict[int, list[str]] = {}
         self._cold: dict[int, list[str]] = {}
         self._volatile = 0
+        self._count = 0
         #: Slices as they are now, and None for those that are gone, since somebody asked.
         self._noted: dict[str, EndpointSlice | None] = {stored.name: stored for stored in slices}
 
@@ -169,6 +216,23 @@ class SliceIndex:
         """How many endpoints of all slices are volatile. For the cost see `sparsest`."""
         self._catch_up()
         return self._volatile
+
+    @property
+    def count(self) -> int:
+        """How many endpoints all slices have. For the cost see `sparsest`."""
+        self._catch_up()
+        return self._count
+
+    @property
+    def summaries(self) -> Mapping[str, CleanSlice]:
+        """All of them, by name. For the cost see `sparsest`."""
+        self._catch_up()
+        return self._summaries
+
+    def part(self, value: str) -> SliceIndex:
+        """Those whose label has that value. For the cost see `sparsest`."""
+        self._catch_up()
+        return self._parts.get(value) or SliceIndex()
 
     def by_name(self) -> list[CleanSlice]:
         """All of them. Complexity: O(s log s)."""
@@ -195,6 +259,7 @@ class SliceIndex:
             was = self._summaries.pop(name, None)
             if was is not None:
                 self._volatile -= was.volatile
+                self._count -= was.count
                 names = self._buckets(was)[was.count]
                 del names[bisect_left(names, name)]
                 if not names:
@@ -203,8 +268,19 @@ class SliceIndex:
                 item = _summary(name, len(stored.endpoints), stored.volatile_count)
                 self._summaries[name] = item
                 self._volatile += item.volatile
+                self._count += item.count
                 insort(self._buckets(item).setdefault(item.count, []), name)
+        if self.label is not None:
+            self._part_noted(self.label)
         self._noted = {}
+
+    def _part_noted(self, label: str) -> None:
+        for name, stored in self._noted.items():
+            if name in self._values:
+                self._parts[self._values.pop(name)].note(name, None)
+            if stored is not None:
+                value = self._values[name] = stored.metadata.labels.get(label)
+                self._parts.setdefault(value, SliceIndex()).note(name, stored)
 
     def _buckets(self, item: CleanSlice) -> dict[int, list[str]]:
         return self._hot if item.volatile else self._cold
@@ -231,16 +307,19 @@ class CleanSlices(Sequence[CleanSlice]):
         dirty: The names of those that are dirty.
         index: Of all slices of the group, the dirty ones among them; made when it is needed by
             default.
+        label: The label that says which part of a partition a slice holds, if there is one.
     """
 
-    __slots__ = ("_by_name", "_dirty", "_index", "_stored")
+    __slots__ = ("_by_name", "_dirty", "_index", "_stored", "label")
 
     def __init__(
         self,
-        stored: Mapping[str, EndpointSlice],
+        stored: Mapping[str, Any],
         dirty: Collection[str],
         index: SliceIndex | None = None,
+        label: str | None = None,
     ) -> None:
+        self.label = label
         self._stored = stored
         self._dirty = dirty
         self._index = index
@@ -273,6 +352,18 @@ class CleanSlices(Sequence[CleanSlice]):
         index = self._indexed()
         return index.volatile - sum(index[name].volatile for name in self._dirty)
 
+    @property
+    def endpoint_count(self) -> int:
+        """How many endpoints they have together. Complexity: O(d) for d dirty slices."""
+        index = self._indexed()
+        return index.count - sum(index[name].count for name in self._dirty)
+
+    def part(self, value: str) -> CleanSlices:
+        """Return those whose label has that value. Complexity: O(d) for d dirty slices."""
+        index = self._indexed().part(value)
+        stored = index.summaries
+        return CleanSlices(stored, [name for name in self._dirty if name in stored], index)
+
     def sparsest(self, *, hot: bool | None = None) -> Iterator[CleanSlice]:
         """Yield the emptiest first; ties go to the lower name.
 
@@ -297,7 +388,7 @@ class CleanSlices(Sequence[CleanSlice]):
             # There is no need to look into the dirty ones.
             self._stored = {k: v for k, v in self._stored.items() if k not in self._dirty}
             self._dirty = ()
-            self._index = SliceIndex(self._stored.values())
+            self._index = SliceIndex(self._stored.values(), self.label)
         return self._index
 
     def _clean(self, items: Iterable[CleanSlice]) -> Iterator[CleanSlice]:
@@ -363,6 +454,19 @@ class Diff:
         """
         places = list(map(place, self._stored[name].endpoints))
         return min(places), max(places)
+
+    def part_of(self, name: str) -> str | None:
+        """Return the part that a slice's label names; None if it has no such label."""
+        label = self.clean.label
+        return None if label is None else self._stored[name].metadata.labels.get(label)
+
+    def part(self, value: str, dirty: tuple[DirtySlice, ...], new: tuple[Endpoint, ...]) -> Diff:
+        """Return the diff of one part of a partition: these, and clean slices with its label."""
+        clean = self.clean.part(value)
+        count = clean.endpoint_count + len(new) + sum(len(item.endpoints) for item in dirty)
+        return make_diff(
+            self.key, self.max_endpoints_per_slice, dirty, clean, new, count, self._stored
+        )
 
     def stored(self, name: str) -> EndpointSlice:
         """Return a slice as it stands. For whoever carries a packing out, not for strategies."""
@@ -451,11 +555,26 @@ def is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     return False
 
 
-def metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
-    """What of a slice's metadata makes it be written."""
+def slice_reasons(
+    stored: EndpointSlice, template: ObjectMeta, partition: Partition | None
+) -> list[Reason]:
+    """What of a slice, but for what is wanted of its endpoints, makes it be written."""
+    if partition is None:
+        return metadata_reasons(stored.metadata, template)
+    reasons = metadata_reasons(stored.metadata, template, partition.label)
+    return reasons if partition.holds(stored) else [*reasons, Reason.PART_CHANGED]
+
+
+def metadata_reasons(
+    meta: ObjectMeta, template: ObjectMeta, label: str | None = None
+) -> list[Reason]:
+    """What of a slice's metadata makes it be written, but for the label of a partition."""
     reasons = []
     if meta.labels != template.labels:
         labels, wanted = dict(meta.labels), dict(template.labels)
+        if label is not None:
+            labels.pop(label, None)
+            wanted.pop(label, None)
         # As in the reference, this one only rides on writes: a Service never turns headless,
         # so a slice that says otherwise is a slip that can wait.
         if labels.pop(LABEL_HEADLESS, None) is not None or LABEL_HEADLESS in wanted:
@@ -480,10 +599,12 @@ class Standing:
     same objects as a rule.
     """
 
-    __slots__ = ("_known", "_template")
+    __slots__ = ("_known", "_label", "_partition", "_template")
 
-    def __init__(self, template: SliceTemplate) -> None:
+    def __init__(self, template: SliceTemplate, partition: Partition | None = None) -> None:
         self._template = template.metadata
+        self._partition = partition
+        self._label = None if partition is None else partition.label
         #: With the metadata that was judged, lest others be made where its parts were.
         self._known: dict[
             tuple[object, ...], tuple[ObjectMeta, tuple[bool, bool, Sequence[Reason]]]
@@ -498,13 +619,17 @@ class Standing:
             ours = self._template
             visible = is_visible(meta, ours)
             stale = visible and is_stale(meta, ours)
-            reasons = tuple(metadata_reasons(meta, ours)) if visible and not stale else ()
+            is_ours = visible and not stale
+            reasons = tuple(metadata_reasons(meta, ours, self._label)) if is_ours else ()
             known = self._known[key] = (meta, (visible, stale, reasons))
         return known[1]
 
-    def reasons(self, meta: ObjectMeta) -> Sequence[Reason]:
-        """Why the metadata of a slice that is visible and not stale must be written."""
-        return self.of(meta)[2]
+    def reasons(self, stored: EndpointSlice) -> Sequence[Reason]:
+        """Why a slice that is visible and not stale must be written; see `slice_reasons`."""
+        reasons = self.of(stored.metadata)[2]
+        if self._partition is None or self._partition.holds(stored):
+            return reasons
+        return (*reasons, Reason.PART_CHANGED)
 
 
 # --- one group --------------------------------------------------------------------------------
@@ -678,6 +803,7 @@ def diff_group(
     template: SliceTemplate,
     max_endpoints_per_slice: int,
     is_wanted: bool = True,
+    partition: Partition | None = None,
     standing: Standing | None = None,
 ) -> Diff:
     """Compare one group's slices with its n desired endpoints.
@@ -690,6 +816,7 @@ def diff_group(
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         is_wanted: Whether somebody asks for the group; an empty group without ports that is
             wanted has a placeholder slice.
+        partition: Who may share a slice; by default everybody.
         standing: What is known already of where slices stand with the template's owner.
 
     Returns:
@@ -702,7 +829,7 @@ def diff_group(
     Complexity: O(n + m log m + a log a) for m slices and a new endpoints.
     """
     capacity = max_endpoints_per_slice
-    standing = standing or Standing(template)
+    standing = standing or Standing(template, partition)
     slices = sorted(current, key=lambda stored: stored.metadata.name)
     left = index_endpoints(desired)
     clean, touched = _compare(slices, left, standing, capacity)
@@ -726,7 +853,7 @@ def diff_group(
         key,
         capacity,
         tuple(map(dirty.__getitem__, sorted(dirty))),
-        CleanSlices(by_name, dirty),
+        CleanSlices(by_name, dirty, label=None if partition is None else partition.label),
         tuple(sorted(left.values(), key=_key_of)),
         len(desired),
         by_name,
@@ -746,7 +873,7 @@ def _compare(
     touched: list[_Touched] = []
     for stored in slices:
         found = tuple(map(pop, stored.keys, _NONE))
-        reasons = standing.reasons(stored.metadata)
+        reasons = standing.reasons(stored)
         if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
@@ -768,7 +895,7 @@ def _resolve_duplicates(
     homes: dict[EndpointKey, dict[int, bool]] = {}  # where it is, and whether as wanted
     is_dirty = []
     for i, stored in enumerate(slices):
-        dirty = bool(standing.reasons(stored.metadata))
+        dirty = bool(standing.reasons(stored))
         dirty = dirty or len(set(stored.keys)) < len(stored.keys)
         for endpoint in stored.endpoints:
             want = wanted.get(endpoint.key)
@@ -805,7 +932,7 @@ def _resolve_duplicates(
             placed.add(key)
             matches.append(wanted.get(key) if stays else None)
         found = tuple(matches)
-        reasons = standing.reasons(stored.metadata)
+        reasons = standing.reasons(stored)
         if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
         else:
@@ -822,6 +949,7 @@ def diff_state(
     *,
     template: SliceTemplate,
     max_endpoints_per_slice: int,
+    partition: Partition | None = None,
 ) -> StateDiff:
     """Compare all slices of one owner with all groups that it should have.
 
@@ -831,6 +959,7 @@ def diff_state(
             template's are ignored.
         template: What every slice carries.
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
+        partition: Who may share a slice; by default everybody.
 
     Returns:
         A Diff for each group. A slice of a group that is gone, holding endpoints that another
@@ -850,7 +979,7 @@ def diff_state(
     slices: dict[GroupKey, list[EndpointSlice]] = {}
     by_ports: dict[tuple[object, int], GroupKey] = {}
     names: set[str] = set()
-    standing = Standing(template)
+    standing = Standing(template, partition)
     for stored in current:
         visible, stale_owner, _ = standing.of(stored.metadata)
         if not visible:
@@ -876,6 +1005,7 @@ def diff_state(
             wanted.get(key, ()),
             slices.get(key, ()),
             template=template,
+            partition=partition,
             standing=standing,
             max_endpoints_per_slice=max_endpoints_per_slice,
             is_wanted=key in wanted,
@@ -978,5 +1108,12 @@ def _share_spare(diffs: Collection[Diff]) -> list[Diff]:
 
 
 def _metadata_reasons_of(item: DirtySlice) -> list[Reason]:
-    kinds = (Reason.LABELS_CHANGED, Reason.ANNOTATIONS_CHANGED, Reason.OWNER_CHANGED)
-    return [reason for reason in item.reasons if reason in kinds]
+    return [reason for reason in item.reasons if reason in _METADATA_REASONS]
+
+
+_METADATA_REASONS: Final = (
+    Reason.LABELS_CHANGED,
+    Reason.PART_CHANGED,
+    Reason.ANNOTATIONS_CHANGED,
+    Reason.OWNER_CHANGED,
+)

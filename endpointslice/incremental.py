@@ -19,6 +19,7 @@ from endpointslice.diff import (
     CleanSlices,
     Diff,
     DirtySlice,
+    Partition,
     Reason,
     SliceIndex,
     diff_group,
@@ -29,7 +30,7 @@ from endpointslice.diff import (
     is_visible,
     join_groups,
     make_diff,
-    metadata_reasons,
+    slice_reasons,
 )
 from endpointslice.errors import DuplicateEndpointError, ModelError
 from endpointslice.models import (
@@ -48,6 +49,7 @@ from endpointslice.models import (
     know_keys,
 )
 from endpointslice.packing import PackingStrategy
+from endpointslice.packing.placement import partition_of
 from endpointslice.plan import DeleteSlice, Plan, UpdateSlice, build_plan
 from endpointslice.reconcile import DEFAULT_STRATEGY
 
@@ -62,7 +64,7 @@ class _Held:
 
     Attributes:
         stored: The slice.
-        reasons: Why its metadata has to be written.
+        reasons: Why it has to be written, whatever is wanted of its endpoints.
         wanted: What is wanted where it holds something else, by position; None for what is not
             wanted there.
         dirty: What a strategy was last told of it, if it was dirty.
@@ -105,6 +107,7 @@ class _Group:
         "_held",
         "_home",
         "_index",
+        "_partition",
         "count",
         "is_wanted",
         "key",
@@ -113,7 +116,7 @@ class _Group:
         "stored",
     )
 
-    def __init__(self, key: GroupKey, capacity: int) -> None:
+    def __init__(self, key: GroupKey, capacity: int, partition: Partition | None) -> None:
         self.key = key
         self.is_wanted = False
         self.count = 0
@@ -126,7 +129,8 @@ class _Group:
         self._home: dict[EndpointKey, _Held] = {}
         #: Where else an endpoint stands; that it does is rare, and found out by comparing all.
         self._copies: dict[EndpointKey, list[_Held]] = {}
-        self._index = SliceIndex()
+        self._partition = partition
+        self._index = SliceIndex(label=None if partition is None else partition.label)
 
     # --- what is wanted
 
@@ -327,8 +331,8 @@ class _Group:
                 left.append(key)
             keys = tuple(left)
         know_keys(after, keys)
-        if after.metadata is not before.metadata:
-            held.reasons = metadata_reasons(after.metadata, template)
+        if after.metadata is not before.metadata or self._partition is not None:
+            held.reasons = slice_reasons(after, template, self._partition)
         if wanted:
             held.wanted = {}
         held.stored = self.stored[name] = after
@@ -375,6 +379,7 @@ class _Group:
                 template=template,
                 max_endpoints_per_slice=self._capacity,
                 is_wanted=self.is_wanted,
+                partition=self._partition,
             )
         dirty = []
         for name in sorted(self._dirty):
@@ -386,7 +391,7 @@ class _Group:
             self.key,
             self._capacity,
             tuple(dirty),
-            CleanSlices(self.stored, self._dirty, self._index),
+            CleanSlices(self.stored, self._dirty, self._index, self._index.label),
             tuple(map(new.__getitem__, sorted(new))) if new else (),
             self.count,
             self.stored,
@@ -506,6 +511,7 @@ class IncrementalReconciler:
         "_capacity",
         "_groups",
         "_in_order",
+        "_partition",
         "_shelf",
         "_stale",
         "_strategy",
@@ -523,6 +529,7 @@ class IncrementalReconciler:
     ) -> None:
         self._template = template
         self._strategy = strategy
+        self._partition = partition_of(strategy)
         self._capacity = check_max_endpoints_per_slice(max_endpoints_per_slice)
         self._load(current, None)
 
@@ -557,7 +564,8 @@ class IncrementalReconciler:
                 continue
             self._shelf.put(stored)
             group_of = self._group(stored.group_key)
-            group_of.put(stored, metadata_reasons(stored.metadata, meta), desired=desired is None)
+            reasons = slice_reasons(stored, meta, self._partition)
+            group_of.put(stored, reasons, desired=desired is None)
             group_of.is_wanted = group_of.is_wanted or desired is None
             self._where[name] = group_of
 
@@ -605,7 +613,8 @@ class IncrementalReconciler:
         Args:
             template: What every slice carries from now on: as before by default. If it says
                 more than another trigger time, everything is indexed anew.
-            strategy: Decides who sits where.
+            strategy: Decides who sits where. If it has another partition, everything is indexed
+                anew.
             max_endpoints_per_slice: Capacity in endpoints, 1..1000.
 
         Raises:
@@ -618,12 +627,14 @@ class IncrementalReconciler:
             capacity = check_max_endpoints_per_slice(max_endpoints_per_slice)
         if strategy is not None:
             self._strategy = strategy
+        partition = partition_of(self._strategy)
         is_same = template is None or _timeless(template) == _timeless(self._template)
         if template is not None:
             self._template = template
-        if not is_same or capacity != self._capacity:
+        if not is_same or capacity != self._capacity or partition != self._partition:
             slices, desired = self.slices, self.desired
             self._capacity = capacity
+            self._partition = partition
             self._load(slices, desired)
 
     # --- what changes
@@ -731,7 +742,7 @@ class IncrementalReconciler:
             self.forget(name)
             self._stale[name] = stored
             return
-        reasons = metadata_reasons(stored.metadata, meta)
+        reasons = slice_reasons(stored, meta, self._partition)
         group = self._group(stored.group_key)
         if self._where.get(name) is group:
             group.observe(stored, reasons)
@@ -757,7 +768,7 @@ class IncrementalReconciler:
     def _group(self, key: GroupKey) -> _Group:
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = _Group(key, self._capacity)
+            group = self._groups[key] = _Group(key, self._capacity, self._partition)
             self._in_order.append(group)
             self._in_order.sort(key=lambda group: group.key.sort_key)
         return group

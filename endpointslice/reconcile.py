@@ -22,6 +22,7 @@ from endpointslice.models import (
     SliceTemplate,
 )
 from endpointslice.packing import Generational, PackingStrategy
+from endpointslice.packing.placement import partition_of
 from endpointslice.plan import Plan, build_plan, without_creates
 
 __all__ = ["DEFAULT_STRATEGY", "ServicePlan", "reconcile", "reconcile_service"]
@@ -60,7 +61,11 @@ def reconcile(
     Source: k8s.io/endpointslice reconciler.go, reconcileByAddressType.
     """
     state = diff_state(
-        desired, current, template=template, max_endpoints_per_slice=max_endpoints_per_slice
+        desired,
+        current,
+        template=template,
+        max_endpoints_per_slice=max_endpoints_per_slice,
+        partition=partition_of(strategy),
     )
     return build_plan(state, map(strategy.pack, state.groups))
 

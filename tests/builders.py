@@ -118,6 +118,17 @@ def endpoint(number: int, variant: int = 0, kind: AddressType = IPV4, **changes:
     return Endpoint(**fields)
 
 
+def part_of(member: Endpoint) -> str | None:
+    """A part by identity and content; of one content it is the same for all, of one none."""
+    assert member.target_ref is not None
+    number = int(member.target_ref.name.rpartition("-")[2])
+    if member.node_name == "node-2":
+        return None
+    if member.hints.for_zones:
+        return "c"
+    return "abc"[number % 2 if member.conditions.ready else 2 - number % 3]
+
+
 def endpoints(*numbers: int, kind: AddressType = IPV4) -> tuple[Endpoint, ...]:
     """Endpoints with the common content."""
     return tuple(endpoint(number, kind=kind) for number in numbers)

@@ -23,7 +23,7 @@ from click.testing import CliRunner, Result
 from endpointslice.cli import plots, simulation_rendering
 from endpointslice.cli.commands import cli
 from endpointslice.cli.simulation import Simulation, run_simulation
-from endpointslice.packing import Generational, KubernetesPacking, MinimalWrites
+from endpointslice.packing import Generational, KubernetesPacking, MinimalWrites, Partitioned
 from endpointslice.simulate import Job, Trace, decode_trace, read_trace, simulate, workloads
 from endpointslice.simulate import Result as JobResult
 
@@ -93,6 +93,7 @@ def test_runs_have_the_totals_of_the_library(write: Write) -> None:
         "bytesWritten": run.bytes_written,
         "watchers": 3,
         "bytesOnWire": run.bytes_on_wire(3),
+        "bytesPerWatcher": run.bytes_written,
         "peakSlices": run.peak_slices,
         "finalSlices": run.final_slices,
         "meanFill": round(run.mean_fill, 4),
@@ -102,6 +103,7 @@ def test_runs_have_the_totals_of_the_library(write: Write) -> None:
         "ratios": {
             "writes": round(run.writes / base.writes, 4),
             "bytesWritten": round(run.bytes_written / base.bytes_written, 4),
+            "bytesPerWatcher": round(run.bytes_written / base.bytes_written, 4),
             "peakSlices": round(run.peak_slices / base.peak_slices, 4),
             "lowerBound": round(run.writes / run.lower_bound, 4),
         },
@@ -295,6 +297,29 @@ def test_seeds_are_averaged_over(write: Write) -> None:
     assert rows(text)["kubernetes"][0] == f"{sum(writes) / 3:.0f}"
 
 
+def test_strategies_are_run_by_zone_too_and_what_is_sent_is_shown(write: Write) -> None:
+    arguments = ("--trace", write(), "--strategy", "minimal", "--partition-by", "zone")
+    whole, by_zone = (
+        by_strategy(data(*arguments)["runs"]),
+        simulate(
+            read_trace(Path(write())),
+            Partitioned("zone", MinimalWrites()),
+            max_endpoints_per_slice=10,
+        ),
+    )
+    assert list(whole) == ["kubernetes", "minimal", "minimal by zone"]
+    assert whole["minimal by zone"]["writes"] == by_zone.writes
+    assert whole["minimal by zone"]["bytesOnWire"] == by_zone.bytes_on_wire(3)
+    assert whole["minimal by zone"]["bytesPerWatcherByZone"] == list(by_zone.bytes_received)
+    assert "bytesPerWatcherByZone" not in whole["minimal"]
+    table = rows(run(*arguments).stdout)
+    assert table["STRATEGY"][-2:] == ["SENT", "RATIO"]
+    ratio = whole["minimal by zone"]["ratios"]["bytesPerWatcher"]
+    assert f"{ratio:.2f}" in run(*arguments).stdout
+    wide = run(*arguments, "-o", "wide").stdout
+    assert "minimal by zone" in wide
+
+
 def test_wide_tables_show_more(write: Write) -> None:
     file = write()
     result = run("--trace", file, "--nodes", "1000", "-o", "wide")
@@ -339,7 +364,9 @@ def test_a_trace_without_changes_compares_as_nothing_to_nothing(write: Write) ->
 
 
 def test_the_reference_page_names_every_field(write: Write) -> None:
-    found = data("--trace", write(history(reference={"writes": 1})), "--syncs")
+    file = write(history(reference={"writes": 1}))
+    found = data("--trace", file, "--syncs", "--partition-by", "zone")
+    found["runs"] = found["runs"][-1:]
     page = (ROOT / "docs/reference/command-line.md").read_text()
     section = page.partition("## `endpointslice simulate`")[2].partition("\n## ")[0]
 

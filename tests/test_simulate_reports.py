@@ -410,7 +410,7 @@ def test_a_summary_is_the_geometric_mean_over_histories() -> None:
     mean, base = summarize(rows)
     ratios = (mean.writes_ratio, mean.bytes_ratio, mean.peak_slices_ratio, mean.bound_ratio)
     assert ratios == pytest.approx((0.5, 2, 0.5, 16 ** (1 / 3)))
-    assert attrs.astuple(mean, recurse=False)[:5] == (MINIMAL, False, 100, 1000, 3)
+    assert attrs.astuple(mean, recurse=False)[:6] == (MINIMAL, False, 100, 1000, None, 3)
     assert (base.strategy, base.rows, base.writes_ratio) == (KUBERNETES, 2, 1)
 
 

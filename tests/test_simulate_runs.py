@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpointslice import (
+    LABEL_FOR_ZONE,
     AddressType,
     Cost,
     Generational,
@@ -23,8 +24,10 @@ from endpointslice import (
     ModelError,
     Packing,
     PackingStrategy,
+    Partitioned,
     Placement,
     Plan,
+    PreferSameZone,
     price_plan,
     protobuf_size,
 )
@@ -443,3 +446,59 @@ def test_kubernetes_packing_costs_what_the_reference_cost(path: Any) -> None:
     assert run.syncs[-1].endpoints == one.reference["final_endpoints"]
     assert run.writes == pytest.approx(one.reference["writes"], rel=0.03)
     assert run.bytes_written == pytest.approx(one.reference["bytes"], rel=0.03)
+
+
+# --- watchers by zone -------------------------------------------------------------------------
+
+
+def received_again(synced: list[Step], zone: str) -> int:
+    """What a watcher of a zone is sent: what it selects, or what it selected until then."""
+    total = 0
+    for step in synced:
+        for operation in step.plan.operations:
+            before, after = operation.before, operation.after
+            selects = [
+                item is not None and item.metadata.labels[LABEL_FOR_ZONE] in (zone, "all")
+                for item in (before, after)
+            ]
+            if selects[1] and after is not None:
+                total += protobuf_size(after)
+            elif selects[0] and before is not None:
+                total += protobuf_size(before)
+    return total
+
+
+@given(trace=traces(), hints=st.sampled_from((None, PreferSameZone())))
+def test_a_watcher_is_sent_what_its_selector_matches(
+    trace: Trace, hints: PreferSameZone | None
+) -> None:
+    strategy = Partitioned("hint" if hints else "zone", MinimalWrites())
+    run = simulate(trace, strategy, max_endpoints_per_slice=3, hints=hints)
+    synced = list(follow(trace, strategy, max_endpoints_per_slice=3, hints=hints))
+    found = tuple(received_again(synced, zone) for zone in trace.zone_names)
+    assert run.bytes_received == (found if synced else (0,))
+    for step in synced:
+        for item in step.slices:
+            part = item.metadata.labels[LABEL_FOR_ZONE]
+            assert {member.zone for member in item.endpoints} <= {part}
+            ready = [member for member in item.endpoints if member.conditions.ready]
+            assert all(member.hints.for_zones == ((part,) if hints else ()) for member in ready)
+
+
+def test_watchers_are_spread_over_the_zones() -> None:
+    story = trace(*(Change(0, pod, READY, pod % 6) for pod in range(7)), zones=3, nodes=6)
+    run = simulate(story, Partitioned("zone"))
+    first, second, third = run.bytes_received
+    assert run.bytes_on_wire(5) == 2 * first + 2 * second + third
+    assert second < first
+    whole = simulate(story, Generational())
+    assert whole.bytes_received == (whole.bytes_written,)
+    assert whole.bytes_on_wire(5) == 5 * whole.bytes_written
+
+
+def test_what_is_inside_a_partition_learns_too() -> None:
+    inner = Learning(Memory())
+    plans = [step.plan for step in steps(GROWING, Partitioned("zone", inner))]
+    known = list(dict.fromkeys(len(memory.plans) for memory in inner.known))
+    assert known == list(range(len(plans)))
+    assert inner.known[-1].plans == tuple(plans[:-1])

@@ -482,6 +482,12 @@ def _checked_plot(
     help="What happens: a recorded history as JSON, gzipped or not. May be repeated.",
 )
 @click.option(
+    "--partition-by",
+    type=click.Choice(["zone"]),
+    help="Run each strategy also with slices of one zone each, which the Nodes of other zones need "
+    "not watch, and show what is sent.",
+)
+@click.option(
     "--strategy",
     "strategies",
     multiple=True,
@@ -559,6 +565,7 @@ def simulate(
     context: click.Context,
     workloads: tuple[TraceSource, ...],
     traces: tuple[str, ...],
+    partition_by: str | None,
     strategies: tuple[PackingStrategy, ...],
     nodes: int | None,
     max_endpoints_per_slice: int,
@@ -597,6 +604,7 @@ def simulate(
     simulation = Simulation(
         sources=(*workloads, *read),
         strategies=strategies,
+        partition_by=partition_by,
         seeds=seeds,
         random_uids=random_uids,
         max_endpoints_per_slice=max_endpoints_per_slice,

@@ -15,7 +15,13 @@ from typing import Final, final
 import attrs
 
 from endpointslice.errors import TraceError
-from endpointslice.packing import Generational, KubernetesPacking, PackingStrategy, SingleObject
+from endpointslice.packing import (
+    Generational,
+    KubernetesPacking,
+    PackingStrategy,
+    Partitioned,
+    SingleObject,
+)
 from endpointslice.simulate import Job, Result, Trace, TraceSource, read_trace, run_all
 from endpointslice.simulate.recordings import read_watch
 
@@ -39,6 +45,7 @@ class Simulation:
         random_uids: Whether pods get other uids. Then a trace is another for each seed.
         max_endpoints_per_slice: Capacity in endpoints.
         sync_period: How often the controller looks, in milliseconds.
+        partition_by: What each strategy partitions slices by, when it is run a second time.
         has_curve: Whether `Generational` is run with several `min_fill` too, on the first seed.
     """
 
@@ -48,13 +55,16 @@ class Simulation:
     random_uids: bool
     max_endpoints_per_slice: int
     sync_period: int
+    partition_by: str | None = None
     has_curve: bool = False
 
     @property
     def compared(self) -> tuple[PackingStrategy, ...]:
         """The strategies, each once; the baseline comes first if nobody asked for it."""
         asked = tuple(dict.fromkeys(self.strategies))
-        return asked if BASELINE in asked else (BASELINE, *asked)
+        whole = asked if BASELINE in asked else (BASELINE, *asked)
+        key = self.partition_by
+        return whole if key is None else (*whole, *(Partitioned(key, item) for item in asked))
 
     @property
     def curve(self) -> tuple[Generational, ...]:
@@ -76,7 +86,7 @@ class Simulation:
                         max_endpoints_per_slice=self.max_endpoints_per_slice,
                         sync_period=self.sync_period,
                         # It leaves out what is above 1,000, as the old API does.
-                        check=not isinstance(strategy, SingleObject),
+                        check=not isinstance(getattr(strategy, "inner", strategy), SingleObject),
                     )
 
 

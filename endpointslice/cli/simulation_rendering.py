@@ -17,6 +17,7 @@ import attrs
 from endpointslice.cli.printing import Line, print_json, print_lines
 from endpointslice.cli.simulation import BASELINE, Report
 from endpointslice.cli.strategies import strategy_title
+from endpointslice.packing import Partitioned
 from endpointslice.simulate import Mean, Result, Row, compare, summarize
 from endpointslice.simulate.presets import PRESETS, Figure
 
@@ -26,6 +27,8 @@ _HEAD: Final = ("STRATEGY", "WRITES", "RATIO", "BYTES", "RATIO", "PEAK", "FILL",
 #: How long a line of a note is.
 _NOTE_WIDTH: Final = 79
 _WIDE_HEAD: Final = (*_HEAD, "CREATES", "UPDATES", "DELETES", "SENT", "FINAL", "LONGEST")
+#: What is of interest where not everything is sent to everybody.
+_SENT_HEAD: Final = (*_HEAD, "SENT", "RATIO")
 
 
 @contextmanager
@@ -86,7 +89,8 @@ def _run_data(report: Report, item: Result, row: Row) -> dict[str, Any]:
         "deletes": cost.deletes,
         "bytesWritten": cost.bytes_written,
         "watchers": watchers,
-        "bytesOnWire": cost.bytes_on_wire(watchers),
+        "bytesOnWire": item.run.bytes_on_wire(watchers),
+        "bytesPerWatcher": round(row.bytes_received),
         "peakSlices": item.run.peak_slices,
         "finalSlices": item.run.final_slices,
         "meanFill": round(row.mean_fill, 4),
@@ -101,6 +105,7 @@ def _ratios_data(item: Row | Mean) -> dict[str, float | None]:
     ratios = {
         "writes": item.writes_ratio,
         "bytesWritten": item.bytes_ratio,
+        "bytesPerWatcher": item.received_ratio,
         "peakSlices": item.peak_slices_ratio,
         "lowerBound": item.bound_ratio,
     }
@@ -130,8 +135,12 @@ def _report_data(report: Report, *, with_syncs: bool) -> dict[str, Any]:
     simulation = report.simulation
     runs = []
     for item, row in _runs(report):
-        syncs = {"syncs": _syncs_data(item)} if with_syncs else {}
-        runs.append(_run_data(report, item, row) | syncs)
+        more: dict[str, Any] = {}
+        if isinstance(item.job.strategy, Partitioned):
+            more["bytesPerWatcherByZone"] = item.run.bytes_received
+        if with_syncs:
+            more["syncs"] = _syncs_data(item)
+        runs.append(_run_data(report, item, row) | more)
     references = {item.job.source.name: item.reference for item in report.compared}
     rows = compare(report.compared)
     return {
@@ -170,7 +179,8 @@ def _cells(report: Report, *, wide: bool) -> Iterator[tuple[str, ...]]:
 
     Last are the geometric means over all workloads, if there are several.
     """
-    yield _WIDE_HEAD if wide else _HEAD
+    by_part = report.simulation.partition_by is not None
+    yield _WIDE_HEAD if wide else _SENT_HEAD if by_part else _HEAD
     results: dict[tuple[str, object], list[Result]] = {}
     for item in report.compared:
         results.setdefault((item.job.source.name, item.job.strategy), []).append(item)
@@ -180,7 +190,9 @@ def _cells(report: Report, *, wide: bool) -> Iterator[tuple[str, ...]]:
         seeds = group[0].runs
         yield (f"{name}, mean of {seeds} seeds" if seeds > 1 else name,)
         for row in group:
-            more = _more_cells(report, results[name, row.strategy]) if wide else ()
+            found = results[name, row.strategy]
+            sent = (_size(_sent(report, found)), _ratio(row.received_ratio)) if by_part else ()
+            more = _more_cells(report, found) if wide else sent
             yield (*_row_cells(row), *more)
         baseline = next(row for row in group if row.strategy == BASELINE)
         reference = results[name, BASELINE][0].reference
@@ -190,7 +202,8 @@ def _cells(report: Report, *, wide: bool) -> Iterator[tuple[str, ...]]:
     if len(workloads) > 1:
         yield (f"geometric mean of {len(workloads)} workloads",)
         for mean in summarize(rows):
-            yield _mean_cells(mean, _mean_fill(rows, mean))
+            last = ("", "", _ratio(mean.received_ratio)) if by_part and not wide else ()
+            yield (*_mean_cells(mean, _mean_fill(rows, mean)), *last)
 
 
 def _row_cells(row: Row) -> tuple[str, ...]:
@@ -208,15 +221,18 @@ def _row_cells(row: Row) -> tuple[str, ...]:
 
 def _more_cells(report: Report, results: Sequence[Result]) -> tuple[str, ...]:
     runs = [item.run for item in results]
-    sent = fmean(item.run.bytes_on_wire(report.watchers_of(item)) for item in results)
     return (
         f"{fmean(run.cost.creates for run in runs):,.0f}",
         f"{fmean(run.cost.updates for run in runs):,.0f}",
         f"{fmean(run.cost.deletes for run in runs):,.0f}",
-        _size(sent),
+        _size(_sent(report, results)),
         f"{fmean(run.final_slices for run in runs):,.0f}",
         f"{fmean(run.longest_plan for run in runs):,.0f}",
     )
+
+
+def _sent(report: Report, results: Sequence[Result]) -> float:
+    return fmean(item.run.bytes_on_wire(report.watchers_of(item)) for item in results)
 
 
 def _reference_cells(totals: Mapping[str, int], baseline: Row) -> tuple[str, ...]:

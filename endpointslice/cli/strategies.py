@@ -15,6 +15,7 @@ from endpointslice.packing import (
     KubernetesPacking,
     MinimalWrites,
     PackingStrategy,
+    Partitioned,
     Rendezvous,
     Repack,
     SingleObject,
@@ -78,12 +79,17 @@ def parse_strategy(text: str) -> PackingStrategy:
 def strategy_title(strategy: PackingStrategy) -> str:
     """Return the shortest text for a strategy: its name, and the options that are not default.
 
-    `parse_strategy` makes the same strategy of it, but for what no text can say. A strategy of
+    One that is partitioned is called after what is inside.
+
+    `parse_strategy` makes the same strategy of any other, but for what no text can say. A strategy
+    of
     another kind than those of `STRATEGIES` is called as it calls itself.
 
     >>> strategy_title(Generational(min_fill=0.9))
     'generational:min_fill=0.9'
     """
+    if isinstance(strategy, Partitioned):
+        return f"{strategy_title(strategy.inner)} by {strategy.key}"
     for name, plain in STRATEGIES.items():
         if type(plain) is type(strategy):
             default = _options(plain)

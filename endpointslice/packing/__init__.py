@@ -10,12 +10,14 @@ from endpointslice.packing.exit_order import ExitOrder
 from endpointslice.packing.generational import Generational, Moves
 from endpointslice.packing.kubernetes import KubernetesPacking
 from endpointslice.packing.minimal import MinimalWrites
+from endpointslice.packing.partitioned import LABEL_FOR_ZONE, Partitioned
 from endpointslice.packing.placement import Packing, PackingStrategy, Placement
 from endpointslice.packing.rendezvous import Rendezvous
 from endpointslice.packing.repack import Repack
 from endpointslice.packing.single_object import SingleObject
 
 __all__ = [
+    "LABEL_FOR_ZONE",
     "ExitOrder",
     "Generational",
     "KubernetesPacking",
@@ -23,6 +25,7 @@ __all__ = [
     "Moves",
     "Packing",
     "PackingStrategy",
+    "Partitioned",
     "Placement",
     "Rendezvous",
     "Repack",

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 from itertools import chain
 from typing import Final, Protocol, final
 
 import attrs
 
-from endpointslice.diff import CleanSlice, Diff
-from endpointslice.models import Endpoint, open_twin
+from endpointslice.diff import CleanSlice, Diff, Partition
+from endpointslice.errors import ModelError
+from endpointslice.models import Endpoint, FrozenDict, open_twin
 
-__all__ = ["Packing", "PackingStrategy", "Placement", "best_fit", "lay_out", "place_rest"]
+__all__ = [
+    "Packing",
+    "PackingStrategy",
+    "Placement",
+    "best_fit",
+    "lay_out",
+    "partition_of",
+    "place_rest",
+    "topological_order",
+]
+
+
+_NO_LABELS: Final = FrozenDict[str, str]()
 
 
 @final
@@ -24,11 +38,13 @@ class Placement:
         name: The slice; "" for a new one.
         kept: What it held before and holds still, in stored order, with the new content.
         added: What comes into it: new endpoints, and endpoints moved from other slices.
+        labels: What it carries beside the labels of the template.
     """
 
     name: str
     kept: tuple[Endpoint, ...] = ()
     added: tuple[Endpoint, ...] = ()
+    labels: FrozenDict[str, str] = _NO_LABELS
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -36,12 +52,18 @@ class Placement:
         return self.kept + self.added if self.added else self.kept
 
 
-def placed(name: str, kept: tuple[Endpoint, ...], added: tuple[Endpoint, ...]) -> Placement:
+def placed(
+    name: str,
+    kept: tuple[Endpoint, ...],
+    added: tuple[Endpoint, ...],
+    labels: FrozenDict[str, str] = _NO_LABELS,
+) -> Placement:
     """Make a Placement, of which packings have many."""
     made = _OpenPlacement()
     made.name = name
     made.kept = kept
     made.added = added
+    made.labels = labels
     made.__class__ = Placement
     return made  # type: ignore[no-any-return]
 
@@ -55,7 +77,8 @@ class Packing:
     """Who sits where in one group: one placement for each slice that is written.
 
     A placement without endpoints means that the slice is free: it is deleted, recycled for
-    another group, or made the placeholder. Slices that are not named stay as they are.
+    another group, or made the placeholder. One without a name either is a placeholder that is
+    new. Slices that are not named stay as they are.
     """
 
     placements: tuple[Placement, ...]
@@ -67,11 +90,20 @@ class PackingStrategy(Protocol):
     A strategy never reads inside a clean slice that it does not write: it has the summary, and
     may ask for the span. Endpoints never move in a cycle: an endpoint moves only to a slice
     that can be written earlier.
+
+    A strategy that has a `partition` decides by it who shares a slice: its label is the
+    strategy's own, the template's word for it does not count, and `diff` marks as dirty what does
+    not hold what its label says.
     """
 
     def pack(self, diff: Diff) -> Packing:
         """Place every endpoint of the dirty slices and every new one, each exactly once."""
         ...
+
+
+def partition_of(strategy: PackingStrategy) -> Partition | None:
+    """Return the partition that a strategy keeps to, if it has one."""
+    return getattr(strategy, "partition", None)
 
 
 def best_fit(clean: Iterable[CleanSlice], count: int, capacity: int) -> CleanSlice | None:
@@ -194,3 +226,37 @@ def _in_the_way(seats: Mapping[str, int], shares: Sequence[Mapping[str, int]]) -
             if not waits[giver] and giver not in done:
                 ready.append(giver)
     return freed
+
+
+def topological_order(waits: Sequence[Mapping[int, bool]]) -> list[int]:
+    """Order numbers after those that they wait for, the lowest first; break waits that are False.
+
+    Raises:
+        ModelError: Waits that are True make a cycle.
+    """
+    released_by: list[list[int]] = [[] for _ in waits]
+    for i, found in enumerate(waits):
+        for j in found:
+            released_by[j].append(i)
+    blocked = [len(found) for found in waits]
+    bound = [sum(found.values()) for found in waits]
+    ready = [i for i, count in enumerate(blocked) if not count]
+    left = set(range(len(waits)))
+    order: list[int] = []
+    while left:
+        if not ready:
+            loose = [i for i in left if not bound[i]]
+            if not loose:
+                raise ModelError("packing", "must not move endpoints in a cycle")
+            ready.append(min(loose))
+        i = heappop(ready)
+        if i not in left:
+            continue
+        left.remove(i)
+        order.append(i)
+        for j in released_by[i]:
+            blocked[j] -= 1
+            bound[j] -= waits[j][i]
+            if not blocked[j]:
+                heappush(ready, j)
+    return order

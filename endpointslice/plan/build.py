@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
 from itertools import chain, filterfalse
 from operator import attrgetter, itemgetter
 from typing import Final
@@ -12,7 +11,6 @@ from typing import Final
 import attrs
 
 from endpointslice.diff import Diff, Reason, StateDiff, sorted_reasons
-from endpointslice.errors import ModelError
 from endpointslice.models import (
     ANNOTATION_TRIGGER_TIME,
     AddressType,
@@ -26,6 +24,7 @@ from endpointslice.models import (
     _make_slice,
 )
 from endpointslice.packing import Packing, Placement, minimum_writes
+from endpointslice.packing.placement import topological_order
 from endpointslice.plan.operations import (
     CreateSlice,
     DeleteSlice,
@@ -111,22 +110,19 @@ def build_plan(
     _recycle(draft)
     updates = _order_by_moves(draft) if draft.has_moves else draft.updates
     template = state.template.metadata
+    labelled = _Labelled(template)
     operations: list[Operation] = []
-    if draft.creates:
-        metadata = ObjectMeta(
-            namespace=template.namespace,
-            generate_name=template.generate_name,
-            labels=template.labels,
-            annotations=template.annotations,
-            owner_references=template.owner_references,
-        )
-        operations += [
-            CreateSlice(_new_slice(write, metadata), sorted_reasons(write.reasons))
-            for write in draft.creates
-        ]
+    for write in draft.creates:
+        after = _new_slice(write, labelled[write.placement.labels])
+        operations.append(CreateSlice(after, sorted_reasons(write.reasons)))
     for write in updates:
         assert write.stored is not None
-        after = _rewritten(write, write.stored, template)
+        wanted, labels = template, write.placement.labels
+        if labels:
+            wanted = labelled[labels]
+            if not labels.items() <= write.stored.metadata.labels.items():
+                write.reasons.add(Reason.PART_CHANGED)
+        after = _rewritten(write, write.stored, wanted)
         operations.append(update_slice(write.stored, after, sorted_reasons(write.reasons)))
     for write in draft.deletes:
         assert write.stored is not None
@@ -135,6 +131,24 @@ def build_plan(
     written = {write.name for write in draft.updates + draft.deletes}
     gather = _unchanged(state, written) if unchanged is None else unchanged(written)
     return make_plan(tuple(operations), gather, minimum_writes(state))
+
+
+class _Labelled(dict[FrozenDict[str, str], ObjectMeta]):
+    """What new slices carry, by the labels that they have beside the template's."""
+
+    def __init__(self, template: ObjectMeta) -> None:
+        self._template = template
+
+    def __missing__(self, labels: FrozenDict[str, str]) -> ObjectMeta:
+        template = self._template
+        made = self[labels] = ObjectMeta(
+            namespace=template.namespace,
+            generate_name=template.generate_name,
+            labels=FrozenDict({**template.labels, **labels}) if labels else template.labels,
+            annotations=template.annotations,
+            owner_references=template.owner_references,
+        )
+        return made
 
 
 def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
@@ -153,6 +167,9 @@ def _add_group(draft: _Draft, diff: Diff, packing: Packing) -> None:
         is_added = not has_moves or not new.isdisjoint(map(_key_of, placement.added))
         if not name:
             reasons = {Reason.ENDPOINTS_ADDED} if is_added else set()
+            if not placement.added:
+                needs_placeholder = False
+                reasons = {Reason.PLACEHOLDER}
             draft.creates.append(_Write(diff, None, placement, reasons))
             continue
         stored = diff.stored(name)
@@ -263,7 +280,7 @@ def _order_by_moves(draft: _Draft) -> list[_Write]:
             target = position.get(id(receiver))
             if source is not None and target is not None:
                 waits[source][target] = within
-    return [draft.updates[i] for i in _topological_order(waits)]
+    return [draft.updates[i] for i in topological_order(waits)]
 
 
 def _receivers(
@@ -291,40 +308,6 @@ def _receivers(
                 within = within or found.get(id(receiver), (receiver, False))[1]
                 found[id(receiver)] = (receiver, within)
     return found.values()
-
-
-def _topological_order(waits: Sequence[Mapping[int, bool]]) -> list[int]:
-    """Order numbers after those that they wait for, the lowest first; break waits that are False.
-
-    Raises:
-        ModelError: Waits that are True make a cycle.
-    """
-    released_by: list[list[int]] = [[] for _ in waits]
-    for i, found in enumerate(waits):
-        for j in found:
-            released_by[j].append(i)
-    blocked = [len(found) for found in waits]
-    bound = [sum(found.values()) for found in waits]
-    ready = [i for i, count in enumerate(blocked) if not count]
-    left = set(range(len(waits)))
-    order: list[int] = []
-    while left:
-        if not ready:
-            loose = [i for i in left if not bound[i]]
-            if not loose:
-                raise ModelError("packing", "must not move endpoints in a cycle")
-            ready.append(min(loose))
-        i = heappop(ready)
-        if i not in left:
-            continue
-        left.remove(i)
-        order.append(i)
-        for j in released_by[i]:
-            blocked[j] -= 1
-            bound[j] -= waits[j][i]
-            if not blocked[j]:
-                heappush(ready, j)
-    return order
 
 
 def _unchanged(state: StateDiff, written: Collection[str]) -> tuple[EndpointSlice, ...]:

@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeAlias, final
 
 import attrs
 
+from endpointslice.hints import HintPolicy
 from endpointslice.models import DEFAULT_MAX_ENDPOINTS_PER_SLICE, FrozenDict
 from endpointslice.packing import KubernetesPacking, PackingStrategy
 from endpointslice.simulate.runs import Run, simulate
@@ -56,6 +57,7 @@ class Job:
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         sync_period: How often the controller looks, in milliseconds.
         check: Whether each plan is checked.
+        hints: Who should use which endpoint; nobody in particular by default.
     """
 
     source: Trace | TraceSource = attrs.field(repr=lambda source: source.name)
@@ -65,6 +67,7 @@ class Job:
     max_endpoints_per_slice: int = DEFAULT_MAX_ENDPOINTS_PER_SLICE
     sync_period: int = TICK
     check: bool = True
+    hints: HintPolicy | None = None
 
     def run(self) -> Result:
         """Make the run; see `simulate` for what is raised."""
@@ -84,6 +87,7 @@ def _outcome(job: Job) -> _Outcome:
         max_endpoints_per_slice=job.max_endpoints_per_slice,
         sync_period=job.sync_period,
         check=job.check,
+        hints=job.hints,
     )
     return run, trace.nodes, trace.reference
 
@@ -189,9 +193,11 @@ class Row:
         random_uids: Whether pods had other uids.
         max_endpoints_per_slice: Capacity in endpoints.
         sync_period: How often the controller looked, in milliseconds.
+        hints: Who should have used which endpoint.
         runs: How many runs there were, one a seed.
         writes: How many writes there were.
         bytes_written: Protobuf bytes of all objects written or deleted.
+        bytes_received: Bytes that a watcher gets, as the mean over the zones.
         peak_slices: The most slices after a sync.
         final_slices: How many slices there are in the end.
         mean_fill: How full slices are, 0 to 1.
@@ -200,6 +206,7 @@ class Row:
         lower_bound: The fewest writes that any strategy needs.
         writes_ratio: Writes, to those of the baseline.
         bytes_ratio: Bytes, to those of the baseline.
+        received_ratio: Bytes that a watcher gets, to those of the baseline.
         peak_slices_ratio: Peak slices, to those of the baseline.
         bound_ratio: Writes, to the lower bound.
     """
@@ -209,9 +216,11 @@ class Row:
     random_uids: bool
     max_endpoints_per_slice: int
     sync_period: int
+    hints: HintPolicy | None
     runs: int
     writes: float
     bytes_written: float
+    bytes_received: float
     peak_slices: float
     final_slices: float
     mean_fill: float
@@ -220,6 +229,7 @@ class Row:
     lower_bound: float
     writes_ratio: float | None
     bytes_ratio: float | None
+    received_ratio: float | None
     peak_slices_ratio: float | None
     bound_ratio: float | None
 
@@ -234,9 +244,11 @@ class Mean:
         random_uids: Whether pods had other uids.
         max_endpoints_per_slice: Capacity in endpoints.
         sync_period: How often the controller looked, in milliseconds.
+        hints: Who should have used which endpoint.
         rows: Over how many rows.
         writes_ratio: Writes, to those of the baseline; None if no row has it.
         bytes_ratio: Bytes, to those of the baseline.
+        received_ratio: Bytes that a watcher gets, to those of the baseline.
         peak_slices_ratio: Peak slices, to those of the baseline.
         bound_ratio: Writes, to the lower bound.
     """
@@ -245,15 +257,17 @@ class Mean:
     random_uids: bool
     max_endpoints_per_slice: int
     sync_period: int
+    hints: HintPolicy | None
     rows: int
     writes_ratio: float | None
     bytes_ratio: float | None
+    received_ratio: float | None
     peak_slices_ratio: float | None
     bound_ratio: float | None
 
 
 #: What a run must have in common with the baseline's run: all but the strategy.
-_Place: TypeAlias = tuple[str, int, bool, int, int]
+_Place: TypeAlias = tuple[str, int, bool, int, int, HintPolicy | None]
 
 
 def _place(job: Job) -> _Place:
@@ -263,6 +277,7 @@ def _place(job: Job) -> _Place:
         job.random_uids,
         job.max_endpoints_per_slice,
         job.sync_period,
+        job.hints,
     )
 
 
@@ -300,12 +315,17 @@ def compare(
     )
 
 
-def _totals(run: Run) -> dict[str, int]:
-    """A run's totals, by the names that a trace's reference has for them."""
-    return {"writes": run.writes, "bytes": run.bytes_written, "peak_slices": run.peak_slices}
+def _totals(run: Run) -> dict[str, float]:
+    """A run's totals, by the names that a trace's reference has for them, and one more."""
+    return {
+        "writes": run.writes,
+        "bytes": run.bytes_written,
+        "received": fmean(run.bytes_received),
+        "peak_slices": run.peak_slices,
+    }
 
 
-def _row(runs: Sequence[Run], bases: Sequence[Mapping[str, int]], job: Job) -> Row:
+def _row(runs: Sequence[Run], bases: Sequence[Mapping[str, float]], job: Job) -> Row:
     def ratio(name: str) -> float | None:
         pairs = zip(map(_totals, runs), bases, strict=True)
         return _geometric_mean(_ratio(mine[name], base.get(name)) for mine, base in pairs)
@@ -316,9 +336,11 @@ def _row(runs: Sequence[Run], bases: Sequence[Mapping[str, int]], job: Job) -> R
         random_uids=job.random_uids,
         max_endpoints_per_slice=job.max_endpoints_per_slice,
         sync_period=job.sync_period,
+        hints=job.hints,
         runs=len(runs),
         writes=fmean(run.writes for run in runs),
         bytes_written=fmean(run.bytes_written for run in runs),
+        bytes_received=fmean(fmean(run.bytes_received) for run in runs),
         peak_slices=fmean(run.peak_slices for run in runs),
         final_slices=fmean(run.final_slices for run in runs),
         mean_fill=fmean(run.mean_fill for run in runs),
@@ -327,6 +349,7 @@ def _row(runs: Sequence[Run], bases: Sequence[Mapping[str, int]], job: Job) -> R
         lower_bound=fmean(run.lower_bound for run in runs),
         writes_ratio=ratio("writes"),
         bytes_ratio=ratio("bytes"),
+        received_ratio=ratio("received"),
         peak_slices_ratio=ratio("peak_slices"),
         bound_ratio=_geometric_mean(_ratio(run.writes, run.lower_bound) for run in runs),
     )
@@ -337,9 +360,15 @@ def summarize(rows: Iterable[Row]) -> tuple[Mean, ...]:
 
     Rows count as one each, however many runs they are of.
     """
-    by_strategy: dict[tuple[PackingStrategy, bool, int, int], list[Row]] = {}
+    by_strategy: dict[tuple[PackingStrategy, bool, int, int, HintPolicy | None], list[Row]] = {}
     for row in rows:
-        key = (row.strategy, row.random_uids, row.max_endpoints_per_slice, row.sync_period)
+        key = (
+            row.strategy,
+            row.random_uids,
+            row.max_endpoints_per_slice,
+            row.sync_period,
+            row.hints,
+        )
         by_strategy.setdefault(key, []).append(row)
     return tuple(
         Mean(
@@ -347,17 +376,19 @@ def summarize(rows: Iterable[Row]) -> tuple[Mean, ...]:
             random_uids=random_uids,
             max_endpoints_per_slice=capacity,
             sync_period=period,
+            hints=hints,
             rows=len(items),
             writes_ratio=_geometric_mean(item.writes_ratio for item in items),
             bytes_ratio=_geometric_mean(item.bytes_ratio for item in items),
+            received_ratio=_geometric_mean(item.received_ratio for item in items),
             peak_slices_ratio=_geometric_mean(item.peak_slices_ratio for item in items),
             bound_ratio=_geometric_mean(item.bound_ratio for item in items),
         )
-        for (strategy, random_uids, capacity, period), items in by_strategy.items()
+        for (strategy, random_uids, capacity, period, hints), items in by_strategy.items()
     )
 
 
-def _ratio(value: int, base: int | None) -> float | None:
+def _ratio(value: float, base: float | None) -> float | None:
     """Of nothing to nothing it is 1; of something to nothing, or to what is unknown, none."""
     if base:
         return value / base

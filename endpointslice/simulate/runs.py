@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from hashlib import md5
 from itertools import count, groupby
@@ -12,7 +12,9 @@ from typing import Final, final
 import attrs
 
 from endpointslice.cost import Cost
+from endpointslice.diff import Partition
 from endpointslice.errors import ModelError, UnsoundPlanError
+from endpointslice.hints import HintPolicy
 from endpointslice.models import (
     DEFAULT_MANAGED_BY,
     DEFAULT_MAX_ENDPOINTS_PER_SLICE,
@@ -31,10 +33,12 @@ from endpointslice.models import (
     _make_group,
     check_max_endpoints_per_slice,
 )
-from endpointslice.packing import PackingStrategy
+from endpointslice.packing import PackingStrategy, Partitioned
+from endpointslice.packing.placement import partition_of
 from endpointslice.plan import Plan, apply_plan, check_plan, price_plan
 from endpointslice.reconcile import reconcile
 from endpointslice.simulate.traces import TICK, Change, Trace
+from endpointslice.sizing import protobuf_size
 
 __all__ = ["Run", "Step", "Sync", "follow", "simulate"]
 
@@ -77,12 +81,15 @@ class Sync:
         cost: What its plan cost.
         slices: How many slices there are after it.
         endpoints: How many endpoints there are to be in them.
+        received: The bytes that one watcher gets, by the number of its zone; () if each gets all
+            that is written.
     """
 
     at: int
     cost: Cost
     slices: int
     endpoints: int
+    received: tuple[int, ...] = ()
 
 
 @final
@@ -151,9 +158,25 @@ class Run:
         """The most writes in one sync."""
         return max((sync.cost.writes for sync in self.syncs), default=0)
 
+    @property
+    def bytes_received(self) -> tuple[int, ...]:
+        """The bytes that one watcher gets, by the number of its zone; one if all get the same.
+
+        Where slices are partitioned, a watcher selects those of its own zone and those for all,
+        and sees one that leaves its selection as deleted. Else every write goes to it whole.
+        """
+        if not any(sync.received for sync in self.syncs):
+            return (self.bytes_written,)
+        return tuple(map(sum, zip(*(sync.received for sync in self.syncs), strict=True)))
+
     def bytes_on_wire(self, watchers: int) -> int:
-        """Bytes that the API server sends: every write goes to every watcher whole."""
-        return self.bytes_written * watchers
+        """Bytes that the API server sends; watcher i is in zone i mod zones."""
+        received = self.bytes_received
+        zones = len(received)
+        return sum(
+            size * (watchers // zones + (zone < watchers % zones))
+            for zone, size in enumerate(received)
+        )
 
 
 @final
@@ -181,6 +204,7 @@ def simulate(
     max_endpoints_per_slice: int = DEFAULT_MAX_ENDPOINTS_PER_SLICE,
     sync_period: int = TICK,
     check: bool = True,
+    hints: HintPolicy | None = None,
 ) -> Run:
     """Run a strategy on a trace and say what each sync cost.
 
@@ -194,7 +218,10 @@ def simulate(
         max_endpoints_per_slice=max_endpoints_per_slice,
         sync_period=sync_period,
         check=check,
+        hints=hints,
     )
+    partition = partition_of(strategy)
+    zones = () if partition is None else trace.zone_names
     return Run(
         trace=trace.name,
         strategy=strategy,
@@ -206,6 +233,7 @@ def simulate(
                 cost=price_plan(step.plan),
                 slices=len(step.slices),
                 endpoints=step.endpoints,
+                received=tuple(_received(step.plan, partition, zone) for zone in zones),
             )
             for step in steps
         ),
@@ -219,6 +247,7 @@ def follow(
     max_endpoints_per_slice: int = DEFAULT_MAX_ENDPOINTS_PER_SLICE,
     sync_period: int = TICK,
     check: bool = True,
+    hints: HintPolicy | None = None,
 ) -> Iterator[Step]:
     """Yield what a controller does as a trace goes by.
 
@@ -233,6 +262,7 @@ def follow(
         max_endpoints_per_slice: Capacity in endpoints, 1..1000.
         sync_period: How often the controller looks, in milliseconds, at least 1.
         check: Whether each plan is checked by `check_plan`.
+        hints: Who should use which endpoint; nobody in particular by default.
 
     Raises:
         ModelError: The capacity or the period is none.
@@ -241,17 +271,25 @@ def follow(
     check_max_endpoints_per_slice(max_endpoints_per_slice)
     if type(sync_period) is not int or sync_period < 1:
         raise ModelError("sync_period", "must be at least 1 ms", sync_period)
-    return _steps(trace, strategy, max_endpoints_per_slice, sync_period, check)
+    return _steps(trace, strategy, max_endpoints_per_slice, sync_period, check, hints)
 
 
 def _steps(
-    trace: Trace, strategy: PackingStrategy, capacity: int, period: int, check: bool
+    trace: Trace,
+    strategy: PackingStrategy,
+    capacity: int,
+    period: int,
+    check: bool,
+    hints: HintPolicy | None,
 ) -> Iterator[Step]:
     slices: tuple[EndpointSlice, ...] = ()
     names = _names()
     for at, endpoints in _states(trace, period):
         # A trace makes no other endpoints, and most are those of the sync before.
+        desired: Sequence[EndpointGroup]
         desired = [_make_group(_GROUP, endpoints) if endpoints else _PLACEHOLDER]
+        if hints is not None:
+            desired = hints.assign(desired)
         plan = reconcile(
             desired,
             slices,
@@ -293,8 +331,23 @@ def _states(trace: Trace, period: int) -> Iterator[tuple[int, tuple[Endpoint, ..
             yield at, tuple(living.values())
 
 
+def _received(plan: Plan, partition: Partition | None, zone: str) -> int:
+    """Bytes that go to a watcher of a zone: of each slice that it selects or selected."""
+    assert partition is not None
+    label, values = partition.label, (zone, partition.shared)
+    total = 0
+    for operation in plan.operations:
+        sides = (operation.after, operation.before)
+        seen = [item for item in sides if item and item.metadata.labels.get(label) in values]
+        # The API server tells of what is no longer selected as it was when it was.
+        total += protobuf_size(seen[0]) if seen else 0
+    return total
+
+
 def _learnt(strategy: PackingStrategy, plan: Plan) -> PackingStrategy:
     """The strategy for the next sync: its own tracker, if it has one, has seen this plan."""
+    if isinstance(strategy, Partitioned):
+        return attrs.evolve(strategy, inner=_learnt(strategy.inner, plan))
     observe = getattr(getattr(strategy, "volatile", None), "observe", None)
     if observe is None:
         return strategy

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from hashlib import md5
+from string import ascii_lowercase
 from typing import Any, Final, Protocol, final
 
 import attrs
@@ -36,6 +37,7 @@ TICK: Final = 1000
 _MAX_PODS: Final = 16_000_000
 #: Zones are named by one letter.
 _MAX_ZONES: Final = 26
+_ZONE_NAMES: Final = tuple(f"zone-{letter}" for letter in ascii_lowercase[:_MAX_ZONES])
 #: What is said to happen later, in seconds, is a slip: this is 30 years.
 _MAX_SECONDS: Final = 10**9
 
@@ -114,6 +116,11 @@ class Trace:
         if self.changes and self.changes[-1].at > self.duration:
             raise TraceError("duration", "must not end before the last change", self.duration)
 
+    @property
+    def zone_names(self) -> Sequence[str]:
+        """What the zones are called, by number."""
+        return _ZONE_NAMES[: self.zones]
+
     def endpoint(self, pod: int, node: int, state: PodState) -> Endpoint:
         """Return the endpoint of a pod in this state.
 
@@ -126,7 +133,7 @@ class Trace:
             (f"10.{pod // 62500}.{pod // 250 % 250}.{pod % 250 + 1}",),
             _CONDITIONS[state],
             node_name=f"node-{node:03d}",
-            zone=f"zone-{chr(ord('a') + node % self.zones)}",
+            zone=self.zone_names[node % self.zones],
             target_ref=ObjectReference("Pod", "prod", name, uid),
         )
 
