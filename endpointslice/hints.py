@@ -332,6 +332,8 @@ class ProportionalZones:
             least = _least_by_zone(cpu, number, _OVERLOAD_TO_KEEP)
         if least is None:
             return _Refusal(HintFallbackReason.MIN_ALLOCATION_EXCEEDS_OVERLOAD_THRESHOLD, figures)
+        if not self.sticky:
+            board.open_crowded(least)
         if board.without_zone:
             detail = f"endpoint {min(board.without_zone)} is in no zone"
             return _Refusal(HintFallbackReason.NO_ZONE_SPECIFIED, detail)
@@ -339,7 +341,6 @@ class ProportionalZones:
             board.spread_new(least)
             board.relieve(least)
         else:
-            board.open_crowded(least)
             board.spread_new(least)
         board.finish()
         return board.groups(groups)
@@ -542,22 +543,21 @@ class _Board:
                 counts[zone] = counts.get(zone, 0) + number
             return counts
         for endpoint in ready:
-            kept = self._kept_zone(endpoint)
+            kept = self._kept_zone(endpoint.hints, endpoint.zone)
             if kept is None:
                 return None
             counts[kept] = counts.get(kept, 0) + 1
         return counts
 
-    def _kept_zone(self, endpoint: Endpoint) -> str | None:
+    def _kept_zone(self, hints: EndpointHints, home: str | None) -> str | None:
         """The zone that an endpoint is for, if it is one that has Nodes, or its own."""
-        hints = endpoint.hints
         if len(hints.for_zones) != 1 or hints.for_nodes:
             return None
         (zone,) = hints.for_zones
         if zone in self.cpu:
             self._zone_of[id(hints)] = zone
             return zone
-        return zone if zone == endpoint.zone else None
+        return zone if zone == home else None
 
     def _read_dirty(self, stored: EndpointSlice, places: Sequence[int], *, sticky: bool) -> None:
         """Take up a slice that must be written: what is wanted of it."""
@@ -570,7 +570,8 @@ class _Board:
                 self._stored[i] = endpoint
             zone = None
             if sticky and want.conditions.ready:
-                zone = self._zone_of.get(id(endpoint.hints)) or self._kept_zone(endpoint)
+                hints = endpoint.hints
+                zone = self._zone_of.get(id(hints)) or self._kept_zone(hints, want.zone)
             if zone is None:
                 new.append(i)
                 continue

@@ -7,11 +7,12 @@ at what changes only. The strategies are the same, and so are the plans.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain, compress, count, repeat
-from operator import attrgetter, is_not
-from typing import Final, TypeAlias, final
+from operator import attrgetter, is_, is_not
+from typing import Any, Final, TypeAlias, final
 
 import attrs
 
@@ -56,6 +57,7 @@ from endpointslice.reconcile import DEFAULT_STRATEGY
 __all__ = ["IncrementalReconciler"]
 
 _name_of: Final[Callable[[EndpointSlice], str]] = attrgetter("metadata.name")
+_order_of: Final[Callable[[_Group], Any]] = attrgetter("order")
 
 
 @attrs.define(eq=False)
@@ -92,6 +94,7 @@ class _Group:
 
     Attributes:
         key: The group.
+        order: Where it stands among the groups.
         is_wanted: Whether somebody asks for it, though it be empty.
         count: How many endpoints are desired.
         stored: Its slices, by name.
@@ -113,11 +116,13 @@ class _Group:
         "key",
         "last",
         "new",
+        "order",
         "stored",
     )
 
     def __init__(self, key: GroupKey, capacity: int, partition: Partition | None) -> None:
         self.key = key
+        self.order = key.sort_key
         self.is_wanted = False
         self.count = 0
         self.stored: dict[str, EndpointSlice] = {}
@@ -354,9 +359,9 @@ class _Group:
         if endpoints is kept:
             return ()
         added = endpoints[len(kept) :]
-        keys = set(map(_key_of, added))
-        moved = endpoints[: len(kept)] != kept or len(keys) < len(added)
-        return None if moved or not keys <= self.new.keys() else added
+        keys = list(map(_key_of, added))
+        is_new = len(set(keys)) == len(keys) and all(map(is_, map(self.new.get, keys), added))
+        return added if is_new and endpoints[: len(kept)] == kept else None
 
     def _refresh(self, held: _Held) -> None:
         """Tell whether a slice is dirty."""
@@ -480,17 +485,18 @@ class IncrementalReconciler:
     """Plans for one owner's slices, from what changes.
 
     It holds the desired endpoints and the slices as they were last told, and an index of both.
-    Whatever it is told, its plan is the one that `reconcile` makes of the same two, for every
-    strategy.
+    Whatever it is told, its plan equals the one that `reconcile` makes of the same two, for every
+    strategy. (What is no part of equality, as a target's resource version, may be that of the
+    slice where the content is the same.)
 
     - What is desired at first is what the slices hold. `apply` takes changes, `replace` a
       whole new state.
     - A plan is taken to be carried out: slices that it updates and deletes are from then on as
       they are after it. Slices that it creates are not there until they are observed, for the
       server names them. Tell what the server answers by `observe`: it has the new resource
-      version. Where a write was refused or did not happen, `observe` what stands instead, or
-      `forget` what is gone; the next plan repairs it.
-    - A call that fails leaves everything as it was.
+      version. Where an update or a delete was refused or did not happen, `observe` what stands
+      instead, or `forget` what is gone; the next plan repairs it.
+    - A call that fails, for its input or in a strategy, leaves everything as it was.
 
     It is a plain object with state, for one owner: it starts no thread, takes no lock, and must
     not be used by two threads at once.
@@ -612,7 +618,8 @@ class IncrementalReconciler:
 
         Args:
             template: What every slice carries from now on: as before by default. If it says
-                more than another trigger time, everything is indexed anew.
+                more than another trigger time, everything is indexed anew. Slices that become
+                this owner's by it, of another Service or manager before, have to be observed.
             strategy: Decides who sits where. If it has another partition, everything is indexed
                 anew.
             max_endpoints_per_slice: Capacity in endpoints, 1..1000.
@@ -625,12 +632,11 @@ class IncrementalReconciler:
         capacity = self._capacity
         if max_endpoints_per_slice is not None:
             capacity = check_max_endpoints_per_slice(max_endpoints_per_slice)
-        if strategy is not None:
-            self._strategy = strategy
-        partition = partition_of(self._strategy)
-        is_same = template is None or _timeless(template) == _timeless(self._template)
-        if template is not None:
-            self._template = template
+        strategy = self._strategy if strategy is None else strategy
+        template = self._template if template is None else template
+        partition = partition_of(strategy)
+        is_same = _timeless(template) == _timeless(self._template)
+        self._strategy, self._template = strategy, template
         if not is_same or capacity != self._capacity or partition != self._partition:
             slices, desired = self.slices, self.desired
             self._capacity = capacity
@@ -657,14 +663,14 @@ class IncrementalReconciler:
 
         Raises:
             DuplicateEndpointError: Two upserted endpoints of one group share a key.
-            ModelError: An item is no group.
+            ModelError: An item is no group, or an identity is none.
 
         Complexity: O(e + w c) for e endpoints that change and w slices of capacity c that are
             dirty or written, in what is done outside of the strategy.
         """
         coming = [(key, index_endpoints(found)) for key, found in _by_group(upserted, "upserted")]
         if isinstance(removed, Mapping):
-            going = [(key, tuple(keys)) for key, keys in removed.items()]
+            going = [(key, _checked_keys(key, keys)) for key, keys in removed.items()]
         else:
             going = [
                 (key, tuple(map(_key_of, found))) for key, found in _by_group(removed, "removed")
@@ -769,8 +775,7 @@ class IncrementalReconciler:
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = _Group(key, self._capacity, self._partition)
-            self._in_order.append(group)
-            self._in_order.sort(key=lambda group: group.key.sort_key)
+            insort(self._in_order, group, key=_order_of)
         return group
 
     def _plan(self) -> Plan:
@@ -814,6 +819,15 @@ def _checked_name(stored: EndpointSlice) -> str:
     if not stored.name:
         raise ModelError("current", "must hold slices that have a name", stored)
     return stored.name
+
+
+def _checked_keys(group: object, keys: Iterable[EndpointKey]) -> tuple[EndpointKey, ...]:
+    if not isinstance(group, GroupKey):
+        raise ModelError("removed", "must have GroupKey values as keys", group)
+    found = () if isinstance(keys, str) else tuple(keys)
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in found):
+        raise ModelError("removed", "must hold the keys of endpoints, in a list", keys)
+    return found
 
 
 def _timeless(template: SliceTemplate) -> ObjectMeta:

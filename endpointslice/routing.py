@@ -51,6 +51,7 @@ from endpointslice.models import (
     Protocol,
     Service,
     _to_address_type,
+    _to_member,
     _to_protocol,
 )
 
@@ -243,7 +244,8 @@ class SliceCache:
 
     Feed it every event, and take the changes whenever they are to be programmed: what changed and
     changed back in between is none. What it says depends on the slices that it holds alone, not
-    on the events that led there.
+    on the events that led there. Changes are kept until they are taken: who only looks at
+    `backends` should take them all the same.
 
     Slices of any number of Services may be mixed. Those without a Service are held and count for
     nothing, as do ports without a number (they stand for all ports).
@@ -340,8 +342,7 @@ class SliceCache:
         differing = [
             address
             for address, new in now.items()
-            if (old := was.get(address)) is not new
-            and (old is None or old._state != new._state or old.key != new.key)
+            if (old := was.get(address)) is not new and (old is None or old != new)
         ]
         differing += [address for address in was if address not in now]
         for place in dict.fromkeys((*was_at, *now_at)):
@@ -516,9 +517,10 @@ class Selection:
         """Where traffic of a policy goes.
 
         Raises:
-            ModelError: The port has no traffic of this policy.
+            ModelError: It is no policy, or the port has no traffic of it.
         """
-        used = self.cluster if policy is TrafficPolicy.CLUSTER else self.local
+        cluster = _to_member(TrafficPolicy, "policy", policy) is TrafficPolicy.CLUSTER
+        used = self.cluster if cluster else self.local
         if used is None:
             raise ModelError("policy", "is that of no traffic of the port", policy)
         return used
@@ -719,10 +721,11 @@ def explain(
         by slice.
 
     Raises:
-        ModelError: The port has no traffic of this policy.
+        ModelError: It is no policy, or the port has no traffic of it.
 
     Complexity: O(n) for n endpoints.
     """
+    policy = _to_member(TrafficPolicy, "policy", policy)
     used = set(map(_by_address, selection.used_by(policy)))
     unused = [
         Unused(backend, _reason(backend, selection, policy))

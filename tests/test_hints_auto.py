@@ -645,3 +645,27 @@ def test_a_change_of_hints_is_a_reason_of_its_own() -> None:
     dropped: Sequence[EndpointGroup] = decide(ready("aabb"), []).groups
     (update,) = reconcile(dropped, current, template=TEMPLATE).updates
     assert update.reasons == (Reason.HINTS_CHANGED,)
+
+
+# --- found by attack --------------------------------------------------------------------------
+
+
+def test_a_hint_for_a_zone_without_nodes_goes_with_the_endpoint_that_leaves_it() -> None:
+    gone = EndpointHints(for_zones=("x",))
+    current = (stored("web-1", endpoint(0, zone="x", hints=gone), *hinted("aabb", "aabb", 1)),)
+    wanted, given = [endpoint(0, zone="a"), *ready("aabb", 1)], nodes(a=4, b=4)
+    decision = decide(wanted, given, current=current, template=TEMPLATE)
+    assert counts(decision) == {"a": 3, "b": 2}
+    plan = reconcile(decision.groups, current, template=TEMPLATE)
+    after = apply_plan(current, plan)
+    again = decide(wanted, given, current=after, template=TEMPLATE)
+    assert reconcile(again.groups, after, template=TEMPLATE).is_empty
+
+
+def test_hints_are_refused_if_an_opened_slice_holds_an_endpoint_in_no_zone() -> None:
+    lost = endpoint(0, zone=None, hints=EndpointHints(for_zones=("a",)))
+    current = [stored("web-1", lost, *hinted("aaaaa", "aaaaa", 1))]
+    wanted = [endpoint(0, zone=None), *ready("aaaaa", 1)]
+    decision = decide(wanted, nodes(a=4, b=4), current=current, template=TEMPLATE, policy=PARITY)
+    assert counts(decision) == {}
+    assert [item.reason for item in decision.fallbacks] == [HintFallbackReason.NO_ZONE_SPECIFIED]

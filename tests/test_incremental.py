@@ -15,19 +15,21 @@ from endpointslice import (
     DeleteSlice,
     DuplicateEndpointError,
     EndpointGroup,
+    EndpointHints,
     EndpointSlice,
     FrozenDict,
     IncrementalReconciler,
     KubernetesPacking,
     MinimalWrites,
     ModelError,
+    Packing,
     Plan,
     SliceTemplate,
     UpdateSlice,
     apply_plan,
     reconcile,
 )
-from endpointslice.diff import Reason
+from endpointslice.diff import Diff, Reason
 from tests.builders import (
     HTTP,
     HTTP_ALT,
@@ -419,6 +421,49 @@ def test_bad_input_is_refused_and_changes_nothing() -> None:
     assert reconciler.strategy == MinimalWrites()
     assert numbers(reconciler.desired) == [(80, ["1", "2"])]
     assert reconciler.apply().is_empty
+
+
+@pytest.mark.parametrize(
+    "removed",
+    [{KEY: endpoint(1).key}, {KEY: [endpoint(1)]}, {"IPv4": [endpoint(1).key]}],
+    ids=["one string", "an endpoint", "no group"],
+)
+def test_what_names_no_identity_is_refused(removed: Any) -> None:
+    reconciler = made(stored("web-1", 1, 2))
+    with pytest.raises(ModelError, match="removed: must h"):
+        reconciler.apply(upserted=[group(3)], removed=removed)
+    assert numbers(reconciler.desired) == [(80, ["1", "2"])]
+
+
+def test_a_configuration_that_is_none_changes_nothing() -> None:
+    reconciler = made(stored("web-1", 1, 2))
+    with pytest.raises(AttributeError):
+        reconciler.configure(strategy=KubernetesPacking(), template="x")  # type: ignore[arg-type]
+    assert reconciler.strategy == MinimalWrites()
+    assert reconciler.template == TEMPLATE
+
+
+@attrs.frozen
+class _Hinting:
+    """A strategy that goes beyond its duty: it changes what it places."""
+
+    def pack(self, diff: Diff) -> Packing:
+        packing = MinimalWrites().pack(diff)
+        hints = EndpointHints(for_zones=("b",))
+        return Packing(
+            tuple(
+                attrs.evolve(item, added=tuple(e.with_hints(hints) for e in item.added))
+                for item in packing.placements
+            )
+        )
+
+
+def test_what_a_strategy_makes_of_an_endpoint_is_not_what_is_desired() -> None:
+    reconciler = made(stored("web-1", 1), strategy=_Hinting())
+    reconciler.apply(upserted=[group(2)])
+    assert reconciler.desired == (group(1, 2),)
+    (update,) = reconciler.apply().updates
+    assert update.reasons == (Reason.HINTS_CHANGED,)
 
 
 def test_bad_slices_are_refused() -> None:

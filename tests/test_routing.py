@@ -588,3 +588,23 @@ def test_values_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(found)) == found
     assert hash(found) == hash(pickle.loads(pickle.dumps(found)))
     assert pickle.loads(pickle.dumps(found)).reachable == found.reachable
+
+
+def test_a_pod_that_is_made_anew_where_it_was_is_a_change() -> None:
+    old, new = endpoint(pod="web-0", uid="1"), endpoint(pod="web-0", uid="2")
+    cache = SliceCache([stored("web-1", old)])
+    cache.take_changes()
+    cache.update(stored("web-1", new))
+    (change,) = cache.take_changes()
+    ((backend,),) = cache.backends.values()
+    assert backend.endpoint == new
+    assert [(was.endpoint, now.endpoint) for was, now in change.changed] == [(old, new)]
+
+
+def test_policies_can_be_given_by_their_names() -> None:
+    here, there = endpoint(node="n1"), endpoint("10.0.0.2", node="n2")
+    selection = selected(service(node_port=30000, external_traffic_policy="Local"), here, there)
+    assert selection.used_by("Local") == selection.used_by(LOCAL)  # type: ignore[arg-type]
+    assert explain(selection, "Local") == explain(selection, LOCAL)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="policy"):
+        selection.used_by("x")  # type: ignore[arg-type]

@@ -88,7 +88,8 @@ class PackingStrategy(Protocol):
     """Decides who sits where in one group. A frozen value; a pure function of the Diff.
 
     A strategy never reads inside a clean slice that it does not write: it has the summary, and
-    may ask for the span. Endpoints never move in a cycle: an endpoint moves only to a slice
+    may ask for the span. The Diff is good for as long as `pack` runs; endpoints are placed as it
+    has them. Endpoints never move in a cycle: an endpoint moves only to a slice
     that can be written earlier.
 
     A strategy that has a `partition` decides by it who shares a slice: its label is the
