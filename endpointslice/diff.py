@@ -451,24 +451,26 @@ def is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
     return False
 
 
-def metadata_reasons(meta: ObjectMeta, template: ObjectMeta) -> list[Reason]:
+def metadata_reasons(meta: ObjectMeta, template: SliceTemplate) -> list[Reason]:
     """What of a slice's metadata makes it be written."""
     reasons = []
-    if meta.labels != template.labels:
-        labels, wanted = dict(meta.labels), dict(template.labels)
+    ours = template.metadata
+    if meta.labels != ours.labels:
+        labels, asked = dict(meta.labels), dict(ours.labels)
         # As in the reference, this one only rides on writes: a Service never turns headless,
         # so a slice that says otherwise is a slip that can wait.
-        if labels.pop(LABEL_HEADLESS, None) is not None or LABEL_HEADLESS in wanted:
-            wanted.pop(LABEL_HEADLESS, None)
-        if labels != wanted:
+        if labels.pop(LABEL_HEADLESS, None) is not None or LABEL_HEADLESS in asked:
+            asked.pop(LABEL_HEADLESS, None)
+        if labels != asked:
             reasons.append(Reason.LABELS_CHANGED)
-    for name, value in template.annotations.items():
-        if name != ANNOTATION_TRIGGER_TIME and meta.annotations.get(name) != value:
+    theirs, wanted = meta.annotations, ours.annotations
+    for name in {**theirs, **wanted} if template.owns_annotations else wanted:
+        if name != ANNOTATION_TRIGGER_TIME and theirs.get(name) != wanted.get(name):
             reasons.append(Reason.ANNOTATIONS_CHANGED)
             break
-    if meta.owner_references != template.owner_references:
+    if meta.owner_references != ours.owner_references:
         uids = {owner.uid for owner in meta.owner_references}
-        if not all(owner.uid in uids for owner in template.owner_references):
+        if not all(owner.uid in uids for owner in ours.owner_references):
             reasons.append(Reason.OWNER_CHANGED)
     return reasons
 
@@ -483,7 +485,7 @@ class Standing:
     __slots__ = ("_known", "_template")
 
     def __init__(self, template: SliceTemplate) -> None:
-        self._template = template.metadata
+        self._template = template
         #: With the metadata that was judged, lest others be made where its parts were.
         self._known: dict[
             tuple[object, ...], tuple[ObjectMeta, tuple[bool, bool, Sequence[Reason]]]
@@ -496,8 +498,8 @@ class Standing:
         known = self._known.get(key)
         if known is None:
             ours = self._template
-            visible = is_visible(meta, ours)
-            stale = visible and is_stale(meta, ours)
+            visible = is_visible(meta, ours.metadata)
+            stale = visible and is_stale(meta, ours.metadata)
             reasons = tuple(metadata_reasons(meta, ours)) if visible and not stale else ()
             known = self._known[key] = (meta, (visible, stale, reasons))
         return known[1]

@@ -40,7 +40,6 @@ from endpointslice.models import (
     EndpointKey,
     EndpointSlice,
     GroupKey,
-    ObjectMeta,
     SliceTemplate,
     _key_of,
     _make_group,
@@ -300,7 +299,7 @@ class _Group:
             self.take(stored.name)
             self.put(stored, reasons)
 
-    def settle(self, after: EndpointSlice, template: ObjectMeta) -> bool:
+    def settle(self, after: EndpointSlice, template: SliceTemplate) -> bool:
         """Take note of an update if it brought in what is new, and took out what is unwanted.
 
         Returns:
@@ -557,7 +556,8 @@ class IncrementalReconciler:
                 continue
             self._shelf.put(stored)
             group_of = self._group(stored.group_key)
-            group_of.put(stored, metadata_reasons(stored.metadata, meta), desired=desired is None)
+            reasons = metadata_reasons(stored.metadata, self._template)
+            group_of.put(stored, reasons, desired=desired is None)
             group_of.is_wanted = group_of.is_wanted or desired is None
             self._where[name] = group_of
 
@@ -731,7 +731,7 @@ class IncrementalReconciler:
             self.forget(name)
             self._stale[name] = stored
             return
-        reasons = metadata_reasons(stored.metadata, meta)
+        reasons = metadata_reasons(stored.metadata, self._template)
         group = self._group(stored.group_key)
         if self._where.get(name) is group:
             group.observe(stored, reasons)
@@ -781,7 +781,7 @@ class IncrementalReconciler:
 
     def _carry_out(self, plan: Plan) -> None:
         """Take the slices to be as they are after the plan, but for those that it creates."""
-        template = self._template.metadata
+        template = self._template
         moved: list[UpdateSlice | DeleteSlice] = []
         for operation in plan.operations:
             if isinstance(operation, UpdateSlice):
@@ -805,11 +805,12 @@ def _checked_name(stored: EndpointSlice) -> str:
     return stored.name
 
 
-def _timeless(template: SliceTemplate) -> ObjectMeta:
+def _timeless(template: SliceTemplate) -> SliceTemplate:
     """What makes slices be written: the trigger time never does."""
     annotations = dict(template.metadata.annotations)
     annotations.pop(ANNOTATION_TRIGGER_TIME, None)
-    return attrs.evolve(template.metadata, annotations=annotations)
+    metadata = attrs.evolve(template.metadata, annotations=annotations)
+    return attrs.evolve(template, metadata=metadata)
 
 
 def _by_group(

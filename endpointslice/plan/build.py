@@ -22,6 +22,7 @@ from endpointslice.models import (
     FrozenDict,
     GroupKey,
     ObjectMeta,
+    SliceTemplate,
     _key_of,
     _make_slice,
 )
@@ -126,7 +127,7 @@ def build_plan(
         ]
     for write in updates:
         assert write.stored is not None
-        after = _rewritten(write, write.stored, template)
+        after = _rewritten(write, write.stored, state.template)
         operations.append(update_slice(write.stored, after, sorted_reasons(write.reasons)))
     for write in draft.deletes:
         assert write.stored is not None
@@ -339,7 +340,7 @@ def _new_slice(write: _Write, metadata: ObjectMeta) -> EndpointSlice:
     return _make_slice(metadata, key.address_type, key.ports, write.placement.endpoints)
 
 
-def _rewritten(write: _Write, stored: EndpointSlice, template: ObjectMeta) -> EndpointSlice:
+def _rewritten(write: _Write, stored: EndpointSlice, template: SliceTemplate) -> EndpointSlice:
     """The stored slice with its new content. All that we do not manage stays."""
     return _make_slice(
         _rewritten_metadata(stored.metadata, template),
@@ -350,19 +351,22 @@ def _rewritten(write: _Write, stored: EndpointSlice, template: ObjectMeta) -> En
     )
 
 
-def _rewritten_metadata(stored: ObjectMeta, template: ObjectMeta) -> ObjectMeta:
+def _rewritten_metadata(stored: ObjectMeta, template: SliceTemplate) -> ObjectMeta:
+    ours = template.metadata
+    left = FrozenDict[str, str]() if template.owns_annotations else stored.annotations
     if (
-        stored.labels == template.labels
-        and stored.owner_references == template.owner_references
-        and not template.annotations
-        and ANNOTATION_TRIGGER_TIME not in stored.annotations
+        stored.labels == ours.labels
+        and stored.owner_references == ours.owner_references
+        and not ours.annotations
+        and left == stored.annotations
+        and ANNOTATION_TRIGGER_TIME not in left
     ):
         return stored
-    annotations = dict(stored.annotations)
+    annotations = dict(left)
     annotations.pop(ANNOTATION_TRIGGER_TIME, None)
-    annotations.update(template.annotations)
+    annotations.update(ours.annotations)
     uids = {owner.uid for owner in stored.owner_references}
-    missing = tuple(owner for owner in template.owner_references if owner.uid not in uids)
+    missing = tuple(owner for owner in ours.owner_references if owner.uid not in uids)
     return ObjectMeta(
         namespace=stored.namespace,
         name=stored.name,
@@ -370,7 +374,7 @@ def _rewritten_metadata(stored: ObjectMeta, template: ObjectMeta) -> ObjectMeta:
         uid=stored.uid,
         resource_version=stored.resource_version,
         generation=stored.generation,
-        labels=template.labels,
+        labels=ours.labels,
         annotations=FrozenDict(annotations),
         owner_references=stored.owner_references + missing,
         creation_timestamp=stored.creation_timestamp,
