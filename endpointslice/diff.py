@@ -556,7 +556,7 @@ def is_stale(meta: ObjectMeta, template: ObjectMeta) -> bool:
 
 
 def slice_reasons(
-    stored: EndpointSlice, template: ObjectMeta, partition: Partition | None
+    stored: EndpointSlice, template: SliceTemplate, partition: Partition | None
 ) -> list[Reason]:
     """What of a slice, but for what is wanted of its endpoints, makes it be written."""
     if partition is None:
@@ -566,28 +566,30 @@ def slice_reasons(
 
 
 def metadata_reasons(
-    meta: ObjectMeta, template: ObjectMeta, label: str | None = None
+    meta: ObjectMeta, template: SliceTemplate, label: str | None = None
 ) -> list[Reason]:
     """What of a slice's metadata makes it be written, but for the label of a partition."""
     reasons = []
-    if meta.labels != template.labels:
-        labels, wanted = dict(meta.labels), dict(template.labels)
+    ours = template.metadata
+    if meta.labels != ours.labels:
+        labels, asked = dict(meta.labels), dict(ours.labels)
         if label is not None:
             labels.pop(label, None)
-            wanted.pop(label, None)
+            asked.pop(label, None)
         # As in the reference, this one only rides on writes: a Service never turns headless,
         # so a slice that says otherwise is a slip that can wait.
-        if labels.pop(LABEL_HEADLESS, None) is not None or LABEL_HEADLESS in wanted:
-            wanted.pop(LABEL_HEADLESS, None)
-        if labels != wanted:
+        if labels.pop(LABEL_HEADLESS, None) is not None or LABEL_HEADLESS in asked:
+            asked.pop(LABEL_HEADLESS, None)
+        if labels != asked:
             reasons.append(Reason.LABELS_CHANGED)
-    for name, value in template.annotations.items():
-        if name != ANNOTATION_TRIGGER_TIME and meta.annotations.get(name) != value:
+    theirs, wanted = meta.annotations, ours.annotations
+    for name in {**theirs, **wanted} if template.owns_annotations else wanted:
+        if name != ANNOTATION_TRIGGER_TIME and theirs.get(name) != wanted.get(name):
             reasons.append(Reason.ANNOTATIONS_CHANGED)
             break
-    if meta.owner_references != template.owner_references:
+    if meta.owner_references != ours.owner_references:
         uids = {owner.uid for owner in meta.owner_references}
-        if not all(owner.uid in uids for owner in template.owner_references):
+        if not all(owner.uid in uids for owner in ours.owner_references):
             reasons.append(Reason.OWNER_CHANGED)
     return reasons
 
@@ -602,7 +604,7 @@ class Standing:
     __slots__ = ("_known", "_label", "_partition", "_template")
 
     def __init__(self, template: SliceTemplate, partition: Partition | None = None) -> None:
-        self._template = template.metadata
+        self._template = template
         self._partition = partition
         self._label = None if partition is None else partition.label
         #: With the metadata that was judged, lest others be made where its parts were.
@@ -617,8 +619,8 @@ class Standing:
         known = self._known.get(key)
         if known is None:
             ours = self._template
-            visible = is_visible(meta, ours)
-            stale = visible and is_stale(meta, ours)
+            visible = is_visible(meta, ours.metadata)
+            stale = visible and is_stale(meta, ours.metadata)
             is_ours = visible and not stale
             reasons = tuple(metadata_reasons(meta, ours, self._label)) if is_ours else ()
             known = self._known[key] = (meta, (visible, stale, reasons))

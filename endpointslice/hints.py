@@ -494,7 +494,7 @@ class _Board:
                 gone.append(stored)
                 continue
             places = tuple(map(left.pop, stored.keys, _NOWHERE))
-            is_dirty = template is not None and metadata_reasons(stored.metadata, template.metadata)
+            is_dirty = template is not None and metadata_reasons(stored.metadata, template)
             if is_dirty or not self._read_clean(stored, places):
                 self._read_dirty(stored, places, sticky=sticky)
         for stored in gone:

@@ -42,7 +42,6 @@ from endpointslice.models import (
     EndpointKey,
     EndpointSlice,
     GroupKey,
-    ObjectMeta,
     SliceTemplate,
     _key_of,
     _make_group,
@@ -309,7 +308,7 @@ class _Group:
             self.take(stored.name)
             self.put(stored, reasons)
 
-    def settle(self, after: EndpointSlice, template: ObjectMeta) -> bool:
+    def settle(self, after: EndpointSlice, template: SliceTemplate) -> bool:
         """Take note of an update if it brought in what is new, and took out what is unwanted.
 
         Returns:
@@ -570,7 +569,7 @@ class IncrementalReconciler:
                 continue
             self._shelf.put(stored)
             group_of = self._group(stored.group_key)
-            reasons = slice_reasons(stored, meta, self._partition)
+            reasons = slice_reasons(stored, self._template, self._partition)
             group_of.put(stored, reasons, desired=desired is None)
             group_of.is_wanted = group_of.is_wanted or desired is None
             self._where[name] = group_of
@@ -748,7 +747,7 @@ class IncrementalReconciler:
             self.forget(name)
             self._stale[name] = stored
             return
-        reasons = slice_reasons(stored, meta, self._partition)
+        reasons = slice_reasons(stored, self._template, self._partition)
         group = self._group(stored.group_key)
         if self._where.get(name) is group:
             group.observe(stored, reasons)
@@ -797,7 +796,7 @@ class IncrementalReconciler:
 
     def _carry_out(self, plan: Plan) -> None:
         """Take the slices to be as they are after the plan, but for those that it creates."""
-        template = self._template.metadata
+        template = self._template
         moved: list[UpdateSlice | DeleteSlice] = []
         for operation in plan.operations:
             if isinstance(operation, UpdateSlice):
@@ -830,11 +829,12 @@ def _checked_keys(group: object, keys: Iterable[EndpointKey]) -> tuple[EndpointK
     return found
 
 
-def _timeless(template: SliceTemplate) -> ObjectMeta:
+def _timeless(template: SliceTemplate) -> SliceTemplate:
     """What makes slices be written: the trigger time never does."""
     annotations = dict(template.metadata.annotations)
     annotations.pop(ANNOTATION_TRIGGER_TIME, None)
-    return attrs.evolve(template.metadata, annotations=annotations)
+    metadata = attrs.evolve(template.metadata, annotations=annotations)
+    return attrs.evolve(template, metadata=metadata)
 
 
 def _by_group(

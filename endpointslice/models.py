@@ -35,17 +35,21 @@ __all__ = [
     "LABEL_SERVICE_NAME",
     "LABEL_ZONE",
     "MAX_ADDRESSES_PER_ENDPOINT",
+    "MAX_ADDRESSES_PER_ENDPOINTS",
     "MAX_ENDPOINTS_PER_SLICE",
     "NO_HINTS",
     "AddressType",
     "ContainerPort",
     "Endpoint",
+    "EndpointAddress",
     "EndpointConditions",
     "EndpointGroup",
     "EndpointHints",
     "EndpointKey",
     "EndpointPort",
     "EndpointSlice",
+    "EndpointSubset",
+    "Endpoints",
     "FrozenDict",
     "GroupKey",
     "Node",
@@ -67,6 +71,9 @@ DEFAULT_MAX_ENDPOINTS_PER_SLICE: Final = 100
 MAX_ENDPOINTS_PER_SLICE: Final = 1000
 #: The API server's limit (pkg/apis/discovery/validation, maxAddresses).
 MAX_ADDRESSES_PER_ENDPOINT: Final = 100
+#: How many addresses Kubernetes puts into an Endpoints object; it lists no more of a Service.
+#: Source: k8s.io/kubernetes pkg/controller/endpoint/endpoints_controller.go, maxCapacity.
+MAX_ADDRESSES_PER_ENDPOINTS: Final = 1000
 
 LABEL_SERVICE_NAME: Final = "kubernetes.io/service-name"
 LABEL_MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
@@ -1009,9 +1016,12 @@ class SliceTemplate:
             make it be written, but for two that only ride on writes made anyway: the
             trigger-time annotation and the headless label. Annotations that the template does
             not name are left alone; labels that it does not name are removed.
+        owns_annotations: Annotations that the template does not name are removed too, but for the
+            trigger time.
     """
 
     metadata: ObjectMeta
+    owns_annotations: bool = False
 
 
 def check_max_endpoints_per_slice(value: int) -> int:
@@ -1137,3 +1147,100 @@ class Node:
     def zone(self) -> str | None:
         """Its zone, from the well-known label; None if it has none."""
         return self.metadata.labels.get(LABEL_ZONE) or None
+
+
+# --- Endpoints, the older API -----------------------------------------------------------------
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointAddress:
+    """One address of an Endpoints object.
+
+    Attributes:
+        ip: Its IP in canonical form, or whatever else stands in the place of one.
+        hostname: Its DNS label.
+        node_name: The Node that it is on.
+        target_ref: The object behind it.
+        extra: Fields that are not modelled, by their JSON names.
+        address_type: IPv4 or IPv6; None if `ip` is no IP address.
+    """
+
+    ip: str
+    hostname: str | None = attrs.field(default=None, converter=_to_optional)
+    node_name: str | None = attrs.field(default=None, converter=_to_optional)
+    target_ref: ObjectReference | None = None
+    extra: FrozenDict[str, Any] = attrs.field(
+        default=_EMPTY, converter=_freeze_map, eq=False, repr=False
+    )
+    address_type: AddressType | None = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.ip, str):
+            raise ModelError("ip", "must be a string", self.ip)
+        try:
+            kind, address = canonical_ip(self.ip)
+        except ModelError:
+            _assign(self, "address_type", None)
+        else:
+            _assign(self, "address_type", kind)
+            _assign(self, "ip", address)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What tells it from others in its object: its IP, and the uid of its target."""
+        target = self.target_ref
+        return (self.ip, "" if target is None else target.uid)
+
+
+def _to_addresses(values: Iterable[EndpointAddress]) -> tuple[EndpointAddress, ...]:
+    return tuple(values)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointSubset:
+    """Addresses that have the same ports: each address has each of the ports.
+
+    Attributes:
+        addresses: Those that are ready.
+        not_ready_addresses: Those that are not.
+        ports: Their ports, each with a number; several must have names.
+        extra: Fields that are not modelled, by their JSON names.
+
+    Raises:
+        ModelError: A port has no number: only slices can mean all ports.
+    """
+
+    addresses: tuple[EndpointAddress, ...] = attrs.field(default=(), converter=_to_addresses)
+    not_ready_addresses: tuple[EndpointAddress, ...] = attrs.field(
+        default=(), converter=_to_addresses
+    )
+    ports: tuple[EndpointPort, ...] = attrs.field(default=(), converter=_to_ports)
+    extra: FrozenDict[str, Any] = attrs.field(
+        default=_EMPTY, converter=_freeze_map, eq=False, repr=False
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for i, port in enumerate(self.ports):
+            _check_port(f"ports[{i}].port", port.port)
+
+
+def _to_subsets(values: Iterable[EndpointSubset]) -> tuple[EndpointSubset, ...]:
+    return tuple(values)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Endpoints:
+    """The older API: one object with all addresses of the Service of its name.
+
+    Attributes:
+        metadata: Its name, which is that of the Service; labels, annotations, version.
+        subsets: Addresses by the ports that they have.
+        extra: Top-level fields that are not modelled, by their JSON names.
+    """
+
+    metadata: ObjectMeta
+    subsets: tuple[EndpointSubset, ...] = attrs.field(default=(), converter=_to_subsets)
+    extra: FrozenDict[str, Any] = attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)

@@ -13,8 +13,13 @@ the reference, which is left out of `expected`. Kinds:
 - hints: whether hints are given or not, and why not; for trafficDistribution, the hints of each
   endpoint; for topology-mode Auto, how many each zone has, where the reference writes all slices.
 - size: the bytes of a slice as protobuf and as JSON.
+- mirror: the counts of writes, then, for every group, its slices with their endpoints in full; and,
+  in every case, that each address that is to be mirrored is in a slice, and no other one. Where
+  the counts vary, the reference loses slices that it means to create.
 - categorize: for each port, its endpoints after merging in full, and which of them each policy and
   the whole node can reach. Cases of which all varies are passed over.
+
+A protocol that a recording leaves empty is TCP, as the API server makes it.
 
 Departures from the reference that are ours on purpose:
 
@@ -38,6 +43,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
+from ipaddress import ip_address
 from itertools import chain
 from math import ceil, floor
 from pathlib import Path
@@ -57,6 +63,7 @@ from endpointslice import (
     KubernetesPacking,
     ObjectMeta,
     PackingStrategy,
+    Plan,
     ProportionalZones,
     Service,
     ServicePlan,
@@ -65,6 +72,7 @@ from endpointslice import (
     UpdateSlice,
     apply_plan,
     assign_hints,
+    decode_endpoints,
     decode_node,
     decode_pod,
     decode_service,
@@ -73,6 +81,7 @@ from endpointslice import (
     hint_policy,
     json_size,
     merge_slices,
+    mirror,
     protobuf_size,
     reconcile_service,
     select_endpoints,
@@ -136,7 +145,8 @@ def _group_name(manifest: Mapping[str, Any]) -> str:
 
 def _recorded_name(text: str) -> str:
     kind, _, ports = text.partition(" ")
-    return _group_name({"addressType": kind, "ports": json.loads(ports)})
+    stated = [{**port, "protocol": port.get("protocol") or "TCP"} for port in json.loads(ports)]
+    return _group_name({"addressType": kind, "ports": stated})
 
 
 def groups_of(manifests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -186,13 +196,7 @@ def check_reconcile(case: Case) -> Iterator[str]:
     given, expected = case["input"], case["expected"]
     result = plan_case(given, KubernetesPacking())
     plan = result.plan
-    if "counts" in expected:
-        counts = {
-            "creates": len(plan.creates),
-            "updates": len(plan.updates),
-            "deletes": len(plan.deletes),
-        }
-        yield from _difference("counts", expected["counts"], counts)
+    yield from _difference_of_counts(expected, plan)
     after = [encode_slice(stored) for stored in apply_plan(existing_slices(given), plan)]
     found = groups_of(after)
     if "groups" in expected:
@@ -390,9 +394,101 @@ def _state_of(backend: Backend, node: str) -> dict[str, Any]:
     return {name: value for name, value in state.items() if value != []}
 
 
+def mirrored_slices(given: Mapping[str, Any]) -> list[EndpointSlice]:
+    """Decode the slices that a mirror is planned against, which have the object's namespace."""
+    namespace = given["endpoints"]["metadata"].get("namespace", "")
+    return [
+        decode_slice({**manifest, "metadata": {"namespace": namespace, **manifest["metadata"]}})
+        for manifest in given["existing"] or ()
+    ]
+
+
+def mirrored_addresses(given: Mapping[str, Any]) -> set[tuple[str, ...]]:
+    """What is to be mirrored, said again and independently: type, port, address, readiness.
+
+    Each port has the addresses of all subsets that it stands in, those not ready that are so in
+    any. Ports that share their addresses share the limit: the ready ones first, by their spelling.
+    """
+    ports: dict[str, dict[tuple[str, str], bool]] = {}
+    for subset in given["endpoints"].get("subsets") or ():
+        for port in subset.get("ports") or [{}]:
+            title = _canonical({"name": "", "protocol": "TCP", **port}) if port else ""
+            found = ports.setdefault(title, {})
+            for name, ready in (("addresses", True), ("notReadyAddresses", False)):
+                for address in subset.get(name) or ():
+                    key = (address["ip"], (address.get("targetRef") or {}).get("uid", ""))
+                    found[key] = ready and found.get(key, True)
+    answer: set[tuple[str, ...]] = set()
+    if given["endpoints"]["metadata"].get("deletionTimestamp"):
+        return answer
+    for title, found in ports.items():
+        count = 0
+        for key, ready in sorted(found.items(), key=lambda item: (not item[1], item[0])):
+            family = _family_of(key[0])
+            if family and count < given["maxEndpointsPerSubset"]:
+                answer.add((family, title, key[0], str(ready)))
+                count += 1
+    return answer
+
+
+def _family_of(text: str) -> str:
+    try:
+        return f"IPv{ip_address(text).version}"
+    except ValueError:
+        return ""
+
+
+def check_mirror(case: Case) -> Iterator[str]:
+    """Yield what differs from the reference in one `mirror` case."""
+    given, expected = case["input"], case["expected"]
+    current = mirrored_slices(given)
+    plan = mirror(
+        decode_endpoints(given["endpoints"]),
+        current,
+        max_endpoints_per_subset=given["maxEndpointsPerSubset"],
+    )
+    yield from _difference_of_counts(expected, plan)
+    after = [encode_slice(stored) for stored in apply_plan(current, plan)]
+    if "groups" in expected:
+        wanted = {
+            _recorded_name(name): sorted(sorted(map(_canonical_of_text, item)) for item in slices)
+            for name, slices in expected["groups"].items()
+        }
+        found: dict[str, list[list[str]]] = {}
+        for manifest in after:
+            endpoints = sorted(map(_canonical, manifest["endpoints"] or ()))
+            found.setdefault(_group_name(manifest), []).append(endpoints)
+        yield from _difference("groups", sorted(wanted), sorted(found))
+        for name in sorted(wanted.keys() & found.keys()):
+            yield from _difference(f"slices of {name}", wanted[name], sorted(found[name]))
+    mirrored = [
+        (manifest["addressType"], port and _canonical(port), endpoint["addresses"][0], str(ready))
+        for manifest in after
+        for port in manifest["ports"] or [""]
+        for endpoint in manifest["endpoints"] or ()
+        for ready in (endpoint["conditions"]["ready"],)
+    ]
+    yield from _difference("addresses", sorted(mirrored_addresses(given)), sorted(mirrored))
+
+
+def _canonical_of_text(text: str) -> str:
+    return _canonical(json.loads(text))
+
+
+def _difference_of_counts(expected: Mapping[str, Any], plan: Plan) -> Iterator[str]:
+    if "counts" in expected:
+        counts = {
+            "creates": len(plan.creates),
+            "updates": len(plan.updates),
+            "deletes": len(plan.deletes),
+        }
+        yield from _difference("counts", expected["counts"], counts)
+
+
 CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
     "categorize": check_categorize,
     "hints": check_hints,
+    "mirror": check_mirror,
     "reconcile": check_reconcile,
     "size": check_size,
 }

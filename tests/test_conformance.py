@@ -39,6 +39,7 @@ from tests.conformance import (
     groups_of,
     is_rounded_case,
     main,
+    mirrored_addresses,
     plan_case,
     read_cases,
 )
@@ -70,14 +71,14 @@ def first(kind: str, *parts: str) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("categorize", 300), ("hints", 300), ("reconcile", 300), ("size", 200)],
+    [("categorize", 300), ("hints", 300), ("mirror", 200), ("reconcile", 300), ("size", 200)],
 )
 def test_all_cases_of_a_kind_are_here(kind: str, count: int) -> None:
     assert len({case["name"] for case in recorded(kind)}) == count
 
 
 @in_chunks
-@pytest.mark.parametrize("kind", ["categorize", "hints", "reconcile", "size"])
+@pytest.mark.parametrize("kind", ["categorize", "hints", "mirror", "reconcile", "size"])
 def test_the_answers_are_those_of_the_reference(kind: str, chunk: int) -> None:
     differences = {
         case["name"]: list(CHECKS[kind](case)) for case in recorded(kind)[chunk::_CHUNKS]
@@ -294,6 +295,42 @@ def test_the_runner_tells_a_tampered_categorize_answer(part: str) -> None:
     assert [item.partition(" of ")[0] for item in CHECKS["categorize"](case)] == [part]
     case["varies"] = ["all"]
     assert list(CHECKS["categorize"](case)) == []
+
+
+def _lose_a_slice(case: Any) -> None:
+    next(iter(case["expected"]["groups"].values())).pop()
+
+
+def _lose_an_address(case: Any) -> None:
+    subset = case["input"]["endpoints"]["subsets"][0]
+    case["expected"].clear()
+    subset["addresses"] = [{**subset["addresses"][0], "ip": "::ffff:10.0.0.1"}]
+
+
+@pytest.mark.parametrize(
+    ("tamper", "told"),
+    [
+        (_more_writes, "counts"),
+        (_lose_a_slice, "slices of"),
+        (_lose_an_address, "addresses"),
+    ],
+)
+def test_the_runner_tells_a_tampered_mirror_answer(tamper: Any, told: str) -> None:
+    case = first("mirror", "counts", "groups")
+    assert case["input"]["endpoints"]["subsets"][0]["addresses"]
+    assert list(CHECKS["mirror"](case)) == []
+    tamper(case)
+    assert any(item.startswith(told) for item in CHECKS["mirror"](case))
+
+
+def test_no_mirror_is_short_of_a_slice_where_the_reference_loses_one() -> None:
+    lost = [case for case in recorded("mirror") if "counts" in case["varies"]]
+    assert len(lost) == 10
+    for case in lost:
+        families = {found[0] for found in mirrored_addresses(case["input"])}
+        kinds = {item["addressType"] for item in case["input"]["existing"]}
+        assert len(families | kinds) == 2, case["name"]  # it recycles across families
+        assert list(CHECKS["mirror"](case)) == []
 
 
 def test_hardly_any_categorize_case_is_passed_over() -> None:

@@ -31,7 +31,7 @@ GOING = EndpointConditions(ready=False, serving=True, terminating=True)
 @contextmanager
 def at_most(count: int) -> Iterator[None]:
     """The one object lists so many: a thousand endpoints are too many for many cases."""
-    with patch.object(single_object, "_MOST", count):
+    with patch.object(single_object, "MAX_ADDRESSES_PER_ENDPOINTS", count):
         yield
 
 

@@ -17,13 +17,16 @@ from endpointslice import (
     DEFAULT_MANAGED_BY,
     DEFAULT_MAX_ENDPOINTS_PER_SLICE,
     MAX_ENDPOINTS_PER_SLICE,
+    MIRRORING_MANAGED_BY,
     ModelError,
     ObjectMeta,
     Service,
     slice_template,
 )
+from endpointslice.cli.conversion import convert_to_endpoints, convert_to_slices
 from endpointslice.cli.inspection import inspect_slices
 from endpointslice.cli.planning import Options, joined, plan_services, title
+from endpointslice.cli.printing import print_json, print_yaml
 from endpointslice.cli.reading import KINDS, Objects, read_objects
 from endpointslice.cli.rendering import render_inspections, render_report
 from endpointslice.cli.routes import route_services
@@ -138,6 +141,23 @@ Exit status:
        routed is printed all the same
 """
 
+_CONVERT_EPILOG = """\b
+Examples:
+  What slices would hold what an Endpoints object holds?
+    kubectl get endpoints my-db -o json | endpointslice convert -
+  Slices of one's own, to be created:
+    endpointslice convert endpoints.yaml --managed-by db-sync.example.com -o yaml |
+      kubectl create -f -
+  The Endpoints object that Kubernetes would keep for a Service:
+    kubectl get endpointslices -l kubernetes.io/service-name=web -o json | endpointslice convert -
+
+\b
+Exit status:
+  0    everything was converted; what the other kind cannot say is told on standard error
+  2    something could not be read or converted, or the command line is wrong; what could be
+       converted is printed all the same
+"""
+
 _SIMULATE_EPILOG = """\b
 Examples:
   What does each strategy write in the whole suite, and what does Kubernetes?
@@ -167,6 +187,8 @@ Exit status:
   2    something could not be read or written, or the command line is wrong
   130  it was interrupted; what was done by then is printed
 """
+
+_CONVERTED_KINDS: Final = frozenset(("Endpoints", "EndpointSlice"))
 
 _file = click.Path(exists=True, dir_okay=False, allow_dash=True)
 _files = click.argument("files", nargs=-1, type=_file, metavar="FILE...")
@@ -440,6 +462,71 @@ def _checked_period(_context: click.Context, _parameter: click.Parameter, value:
     if not 0 <= value <= _LONGEST_PERIOD:
         raise click.BadParameter(f"{value} is not in the range 0<=x<={_LONGEST_PERIOD}.")
     return max(1, round(value * 1000))
+
+
+@cli.command(epilog=_CONVERT_EPILOG, short_help="Turn Endpoints into EndpointSlices, and back.")
+@_files
+@_more_files
+@click.option(
+    "--to",
+    type=click.Choice(["endpointslices", "endpoints"]),
+    help="What to make, where there are objects of both kinds.  [default: of those that are "
+    "there, the others]",
+)
+@_max_endpoints
+@click.option(
+    "--managed-by",
+    default=MIRRORING_MANAGED_BY,
+    show_default=True,
+    metavar="NAME",
+    help="Who writes the slices. Those of another manager than the default do not belong to the "
+    "Endpoints object, and stay when it goes.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["json", "yaml"]),
+    default="json",
+    show_default=True,
+    help="How to print the result.",
+)
+@click.pass_context
+def convert(
+    context: click.Context,
+    files: tuple[str, ...],
+    more_files: tuple[str, ...],
+    to: str | None,
+    max_endpoints_per_slice: int,
+    managed_by: str,
+    output: str,
+) -> None:
+    """Turn Endpoints into EndpointSlices, or the slices of each Service into Endpoints.
+
+    Reads both from FILEs, '-' being standard input, as JSON or YAML; objects of other kinds are
+    ignored. Prints one List. All that is given is converted, though Kubernetes itself may not
+    mirror it. What the other kind cannot say is told on standard error.
+    """
+    objects = _read(files + more_files, _CONVERTED_KINDS)
+    if to is None and objects.slices and objects.endpoints:
+        _fail(objects, "there are Endpoints and EndpointSlices in the input; say --to which")
+    to = to or ("endpoints" if objects.slices else "endpointslices")
+    if not (objects.slices if to == "endpoints" else objects.endpoints):
+        _fail(objects, f"there is nothing in the input to make {to} of")
+    found = (
+        convert_to_endpoints(objects)
+        if to == "endpoints"
+        else convert_to_slices(
+            objects, managed_by=managed_by, max_endpoints_per_slice=max_endpoints_per_slice
+        )
+    )
+    printed = {"apiVersion": "v1", "kind": "List", "items": list(found.manifests)}
+    (print_json if output == "json" else print_yaml)(printed)
+    _complain(objects)
+    for problem in found.problems:
+        click.echo(f"error: {problem}", err=True)
+    for line in found.lost:
+        click.echo(f"lost: {line}", err=True)
+    context.exit(_ERROR if objects.problems or found.problems else 0)
 
 
 def _checked_plot(

@@ -16,6 +16,7 @@ from endpointslice import (
     LABEL_MANAGED_BY,
     LABEL_SERVICE_NAME,
     Cost,
+    Endpoints,
     EndpointSlice,
     Node,
     PackingStrategy,
@@ -41,9 +42,10 @@ __all__ = [
     "plan_services",
     "title",
     "unclaimed_slices",
+    "unread_slice",
 ]
 
-_Object = TypeVar("_Object", Service, Pod, Node, EndpointSlice)
+_Object = TypeVar("_Object", Service, Pod, Node, EndpointSlice, Endpoints)
 
 
 @final
@@ -326,6 +328,20 @@ def unclaimed_slices(objects: Objects) -> tuple[Unclaimed, ...]:
         Unclaimed(namespace=namespace, service=service, slices=tuple(sorted(names)))
         for (namespace, service), names in sorted(found.items())
     )
+
+
+def unread_slice(namespace: str, service: str, problems: Iterable[Problem]) -> str | None:
+    """Why not all slices of a Service may be known."""
+    for problem in problems:
+        labels = problem.labels
+        if (
+            not problem.is_foreign
+            and problem.kind in ("", "EndpointSlice")
+            and problem.namespace in (None, namespace)
+            and (labels is None or labels.get(LABEL_SERVICE_NAME) == service)
+        ):
+            return f"{problem.source} could not be read, and may hold endpoints of it"
+    return None
 
 
 def _by_namespace(items: Iterable[_Object]) -> dict[str, list[_Object]]:

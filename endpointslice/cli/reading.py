@@ -16,12 +16,14 @@ from typing import Any, BinaryIO, Final, final
 import attrs
 
 from endpointslice import (
+    Endpoints,
     EndpointSlice,
     ManifestError,
     Node,
     ObjectMeta,
     Pod,
     Service,
+    decode_endpoints,
     decode_node,
     decode_pod,
     decode_service,
@@ -33,15 +35,16 @@ from endpointslice.collector import collector_paused
 
 __all__ = ["KINDS", "Objects", "Problem", "read_objects"]
 
-_Model = Service | Pod | Node | EndpointSlice
+_Model = Service | Pod | Node | EndpointSlice | Endpoints
 _DECODERS: Final[Mapping[str, Callable[[Mapping[str, Any]], _Model]]] = {
     "Service": decode_service,
     "Pod": decode_pod,
     "Node": decode_node,
     "EndpointSlice": decode_slice,
+    "Endpoints": decode_endpoints,
 }
-#: The kinds that can be read.
-KINDS: Final = frozenset(_DECODERS)
+#: The kinds that plans are made of.
+KINDS: Final = frozenset(("Service", "Pod", "Node", "EndpointSlice"))
 
 #: libyaml takes about a second and 40 MB for each megabyte, JSON a fiftieth of both.
 _MAX_YAML_BYTES: Final = 50_000_000
@@ -90,6 +93,7 @@ class Objects:
     pods: tuple[Pod, ...]
     nodes: tuple[Node, ...]
     slices: tuple[EndpointSlice, ...]
+    endpoints: tuple[Endpoints, ...]
     problems: tuple[Problem, ...]
     ignored: Mapping[str, int]
 
@@ -322,6 +326,7 @@ class _Reader:
             pods=tuple(model for model in models if isinstance(model, Pod)),
             nodes=tuple(model for model in models if isinstance(model, Node)),
             slices=tuple(model for model in models if isinstance(model, EndpointSlice)),
+            endpoints=tuple(model for model in models if isinstance(model, Endpoints)),
             problems=tuple(self.problems),
             ignored=dict(sorted(self.ignored.items())),
         )

@@ -32,6 +32,7 @@ from endpointslice.cli.planning import (
     in_order,
     title,
     unclaimed_slices,
+    unread_slice,
 )
 from endpointslice.cli.reading import Objects, Problem
 
@@ -114,7 +115,8 @@ def route_services(
         if only and title(service) not in only:
             continue
         meta = service.metadata
-        reason, fault = _not_routed(service), _fault(service, objects.problems)
+        reason = _not_routed(service)
+        fault = unread_slice(meta.namespace, meta.name, objects.problems)
         if reason or fault:
             omitted.append(
                 Omission(
@@ -148,21 +150,6 @@ def _not_routed(service: Service) -> str | None:
     proxy = service.metadata.labels.get(_LABEL_PROXY)
     if proxy:
         return f"{proxy} routes it, as its label {_LABEL_PROXY} says"
-    return None
-
-
-def _fault(service: Service, problems: Iterable[Problem]) -> str | None:
-    """Why an answer for the Service could be wrong."""
-    meta = service.metadata
-    for problem in problems:
-        labels = problem.labels
-        if (
-            not problem.is_foreign
-            and problem.kind in ("", "EndpointSlice")
-            and problem.namespace in (None, meta.namespace)
-            and (labels is None or labels.get(LABEL_SERVICE_NAME) == meta.name)
-        ):
-            return f"{problem.source} could not be read, and may hold endpoints of it"
     return None
 
 

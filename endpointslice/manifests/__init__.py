@@ -15,6 +15,7 @@ trip, in this **canonical form**:
 """
 
 from endpointslice.manifests.core import decode_node, decode_pod, decode_pods, decode_service
+from endpointslice.manifests.endpoints import decode_endpoints, encode_endpoints
 from endpointslice.manifests.objects import (
     DecodedObjects,
     decode_objects,
@@ -26,6 +27,7 @@ from endpointslice.manifests.slices import decode_slice, decode_slices, encode_s
 
 __all__ = [
     "DecodedObjects",
+    "decode_endpoints",
     "decode_node",
     "decode_objects",
     "decode_pod",
@@ -33,6 +35,7 @@ __all__ = [
     "decode_service",
     "decode_slice",
     "decode_slices",
+    "encode_endpoints",
     "encode_plan",
     "encode_slice",
     "encode_slices",

@@ -10,8 +10,9 @@ import attrs
 from endpointslice.collector import collector_paused
 from endpointslice.errors import ManifestError
 from endpointslice.manifests.core import decode_node, decode_pod, decode_service
+from endpointslice.manifests.endpoints import decode_endpoints
 from endpointslice.manifests.slices import decode_slice
-from endpointslice.models import EndpointSlice, FrozenDict, Node, Pod, Service
+from endpointslice.models import Endpoints, EndpointSlice, FrozenDict, Node, Pod, Service
 
 __all__ = ["DecodedObjects", "decode_objects", "is_known_kind", "iter_objects"]
 
@@ -86,6 +87,7 @@ class DecodedObjects:
     pods: tuple[Pod, ...] = ()
     nodes: tuple[Node, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
+    endpoints: tuple[Endpoints, ...] = ()
     problems: tuple[ManifestError, ...] = ()
     ignored: FrozenDict[str, int] = attrs.field(default=FrozenDict(), repr=False)
 
@@ -98,11 +100,12 @@ _DECODERS: Final[Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]]] =
     "Pod": ("pods", decode_pod),
     "Node": ("nodes", decode_node),
     "EndpointSlice": ("slices", decode_slice),
+    "Endpoints": ("endpoints", decode_endpoints),
 }
 
 
 def is_known_kind(manifest: Mapping[str, Any]) -> bool:
-    """Whether it is a Service, Pod, Node or EndpointSlice of Kubernetes itself.
+    """Whether it is a Service, Pod, Node, EndpointSlice or Endpoints of Kubernetes itself.
 
     Knative has a Service too, and Longhorn a Node, in API groups of their own.
     """
@@ -112,7 +115,7 @@ def is_known_kind(manifest: Mapping[str, Any]) -> bool:
 
 
 def decode_objects(documents: Iterable[object]) -> DecodedObjects:
-    """Read Services, Pods, Nodes and EndpointSlices out of any mix of lists and objects.
+    """Read Services, Pods, Nodes, EndpointSlices and Endpoints out of any mix of lists and objects.
 
     Args:
         documents: What a JSON or YAML loader gave, any number.

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Final, final
+from typing import final
 
 import attrs
 
 from endpointslice.diff import Diff, Reason
-from endpointslice.models import Endpoint
+from endpointslice.models import MAX_ADDRESSES_PER_ENDPOINTS, Endpoint
 from endpointslice.packing.placement import Packing, Placement
 
 __all__ = ["SingleObject"]
-
-#: How many endpoints the one object lists.
-#: Source: k8s.io/kubernetes pkg/controller/endpoint/endpoints_controller.go, maxCapacity.
-_MOST: Final = 1000
 
 
 @final
@@ -25,7 +21,8 @@ class SingleObject:
 
     Every change writes that one object, whole. It lists at most 1,000 endpoints: ready ones
     first, then those that are not ready yet, then those that terminate, and among equals the
-    lower keys; who is left out is in no slice. It is there to be compared with, not to be used.
+    lower keys; who is left out is in no slice. It is there to be compared with, and for mirrors of
+    Endpoints objects, which have a slice for each list of ports.
 
     The capacity that it is given does not matter to it. Below 1,000 a slice may therefore be
     over that capacity, and such a slice is not written for it; above 1,000 endpoints some are
@@ -56,14 +53,15 @@ class SingleObject:
         others = sorted(counts.keys() - {name})
         rest = [*diff.new, *chain.from_iterable(map(inside, others))]
         placements = [Placement(other) for other in others]
-        is_right = name in counts.keys() - wrong and counts[name] == min(diff.desired_count, _MOST)
+        full = min(diff.desired_count, MAX_ADDRESSES_PER_ENDPOINTS)
+        is_right = name in counts.keys() - wrong and counts[name] == full
         if is_right and rest:
             # It is full: is there anybody outside who should be in it instead?
             last = max(map(_place, inside(name))) if name in dirty else diff.span(name, _place)[1]
             is_right = last < min(map(_place, rest))
         if not is_right:
             here = inside(name) if name else ()
-            chosen = sorted(chain(here, rest), key=_place)[:_MOST]
+            chosen = sorted(chain(here, rest), key=_place)[:MAX_ADDRESSES_PER_ENDPOINTS]
             keys = {endpoint.key for endpoint in chosen}
             kept = tuple(endpoint for endpoint in here if endpoint.key in keys)
             stays = {endpoint.key for endpoint in kept}

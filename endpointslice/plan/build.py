@@ -20,6 +20,7 @@ from endpointslice.models import (
     FrozenDict,
     GroupKey,
     ObjectMeta,
+    SliceTemplate,
     _key_of,
     _make_slice,
 )
@@ -109,11 +110,11 @@ def build_plan(
             _add_group(draft, diff, packing)
     _recycle(draft)
     updates = _order_by_moves(draft) if draft.has_moves else draft.updates
-    template = state.template.metadata
+    template = state.template
     labelled = _Labelled(template)
     operations: list[Operation] = []
     for write in draft.creates:
-        after = _new_slice(write, labelled[write.placement.labels])
+        after = _new_slice(write, labelled[write.placement.labels].metadata)
         operations.append(CreateSlice(after, sorted_reasons(write.reasons)))
     for write in updates:
         assert write.stored is not None
@@ -133,21 +134,22 @@ def build_plan(
     return make_plan(tuple(operations), gather, minimum_writes(state))
 
 
-class _Labelled(dict[FrozenDict[str, str], ObjectMeta]):
-    """What new slices carry, by the labels that they have beside the template's."""
+class _Labelled(dict[FrozenDict[str, str], SliceTemplate]):
+    """What slices carry, by the labels that they have beside the template's."""
 
-    def __init__(self, template: ObjectMeta) -> None:
+    def __init__(self, template: SliceTemplate) -> None:
         self._template = template
 
-    def __missing__(self, labels: FrozenDict[str, str]) -> ObjectMeta:
-        template = self._template
-        made = self[labels] = ObjectMeta(
-            namespace=template.namespace,
-            generate_name=template.generate_name,
-            labels=FrozenDict({**template.labels, **labels}) if labels else template.labels,
-            annotations=template.annotations,
-            owner_references=template.owner_references,
+    def __missing__(self, labels: FrozenDict[str, str]) -> SliceTemplate:
+        ours = self._template.metadata
+        metadata = ObjectMeta(
+            namespace=ours.namespace,
+            generate_name=ours.generate_name,
+            labels=FrozenDict({**ours.labels, **labels}) if labels else ours.labels,
+            annotations=ours.annotations,
+            owner_references=ours.owner_references,
         )
+        made = self[labels] = attrs.evolve(self._template, metadata=metadata)
         return made
 
 
@@ -322,7 +324,7 @@ def _new_slice(write: _Write, metadata: ObjectMeta) -> EndpointSlice:
     return _make_slice(metadata, key.address_type, key.ports, write.placement.endpoints)
 
 
-def _rewritten(write: _Write, stored: EndpointSlice, template: ObjectMeta) -> EndpointSlice:
+def _rewritten(write: _Write, stored: EndpointSlice, template: SliceTemplate) -> EndpointSlice:
     """The stored slice with its new content. All that we do not manage stays."""
     return _make_slice(
         _rewritten_metadata(stored.metadata, template),
@@ -333,19 +335,22 @@ def _rewritten(write: _Write, stored: EndpointSlice, template: ObjectMeta) -> En
     )
 
 
-def _rewritten_metadata(stored: ObjectMeta, template: ObjectMeta) -> ObjectMeta:
+def _rewritten_metadata(stored: ObjectMeta, template: SliceTemplate) -> ObjectMeta:
+    ours = template.metadata
+    left = FrozenDict[str, str]() if template.owns_annotations else stored.annotations
     if (
-        stored.labels == template.labels
-        and stored.owner_references == template.owner_references
-        and not template.annotations
-        and ANNOTATION_TRIGGER_TIME not in stored.annotations
+        stored.labels == ours.labels
+        and stored.owner_references == ours.owner_references
+        and not ours.annotations
+        and left == stored.annotations
+        and ANNOTATION_TRIGGER_TIME not in left
     ):
         return stored
-    annotations = dict(stored.annotations)
+    annotations = dict(left)
     annotations.pop(ANNOTATION_TRIGGER_TIME, None)
-    annotations.update(template.annotations)
+    annotations.update(ours.annotations)
     uids = {owner.uid for owner in stored.owner_references}
-    missing = tuple(owner for owner in template.owner_references if owner.uid not in uids)
+    missing = tuple(owner for owner in ours.owner_references if owner.uid not in uids)
     return ObjectMeta(
         namespace=stored.namespace,
         name=stored.name,
@@ -353,7 +358,7 @@ def _rewritten_metadata(stored: ObjectMeta, template: ObjectMeta) -> ObjectMeta:
         uid=stored.uid,
         resource_version=stored.resource_version,
         generation=stored.generation,
-        labels=template.labels,
+        labels=ours.labels,
         annotations=FrozenDict(annotations),
         owner_references=stored.owner_references + missing,
         creation_timestamp=stored.creation_timestamp,
