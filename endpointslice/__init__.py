@@ -146,6 +146,13 @@ from endpointslice.subsetting import (
     ringsteady_subsets,
 )
 from endpointslice.tracker import ChurnTracker
+from endpointslice.validation import (
+    ErrorType,
+    Violation,
+    validate_plan,
+    validate_slice,
+    validate_update,
+)
 
 __all__ = [
     "ANNOTATION_TRIGGER_TIME",
@@ -176,6 +183,7 @@ __all__ = [
     "EndpointSlice",
     "EndpointSliceError",
     "EndpointsChange",
+    "ErrorType",
     "ExitOrder",
     "Explanation",
     "FrozenDict",
@@ -230,6 +238,7 @@ __all__ = [
     "Unused",
     "UnusedReason",
     "UpdateSlice",
+    "Violation",
     "address_types",
     "aperture_subsets",
     "apply_plan",
@@ -266,4 +275,7 @@ __all__ = [
     "select_endpoints",
     "select_pods",
     "slice_template",
+    "validate_plan",
+    "validate_slice",
+    "validate_update",
 ]
