@@ -13,6 +13,7 @@ the reference, which is left out of `expected`. Kinds:
 - hints: whether hints are given or not, and why not; for trafficDistribution, the hints of each
   endpoint; for topology-mode Auto, how many each zone has, where the reference writes all slices.
 - size: the bytes of a slice as protobuf and as JSON.
+- validate: the field and the type of each error; a case with an `old` slice is an update.
 - categorize: for each port, its endpoints after merging in full, and which of them each policy and
   the whole node can reach. Cases of which all varies are passed over.
 
@@ -76,6 +77,8 @@ from endpointslice import (
     protobuf_size,
     reconcile_service,
     select_endpoints,
+    validate_slice,
+    validate_update,
 )
 
 _LABELS_OF_THE_LISTER: Final = {
@@ -390,11 +393,23 @@ def _state_of(backend: Backend, node: str) -> dict[str, Any]:
     return {name: value for name, value in state.items() if value != []}
 
 
+def check_validate(case: Case) -> Iterator[str]:
+    """Yield how the errors differ from a recorded answer."""
+    given = case["input"]
+    if "old" in given:
+        found = validate_update(given["old"], given["slice"])
+    else:
+        found = validate_slice(given)
+    errors = sorted([item.field, str(item.type)] for item in found)
+    yield from _difference("errors", case["expected"]["errors"], errors)
+
+
 CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
     "categorize": check_categorize,
     "hints": check_hints,
     "reconcile": check_reconcile,
     "size": check_size,
+    "validate": check_validate,
 }
 
 
