@@ -168,6 +168,13 @@ from endpointslice.subsetting import (
     ringsteady_subsets,
 )
 from endpointslice.tracker import ChurnTracker
+from endpointslice.validation import (
+    ErrorType,
+    Violation,
+    validate_plan,
+    validate_slice,
+    validate_update,
+)
 
 __all__ = [
     "ANNOTATION_TRIGGER_TIME",
@@ -204,6 +211,7 @@ __all__ = [
     "EndpointSubset",
     "Endpoints",
     "EndpointsChange",
+    "ErrorType",
     "ExitOrder",
     "Explanation",
     "FrozenDict",
@@ -262,6 +270,7 @@ __all__ = [
     "Unused",
     "UnusedReason",
     "UpdateSlice",
+    "Violation",
     "address_types",
     "aperture_subsets",
     "apply_plan",
@@ -307,5 +316,8 @@ __all__ = [
     "select_pods",
     "slice_template",
     "slices_to_endpoints",
+    "validate_plan",
+    "validate_slice",
+    "validate_update",
     "why_not_mirrored",
 ]

@@ -40,8 +40,8 @@ class EndpointSliceError(Exception):
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except RecursionError:
-        return f"a {type(value).__name__} nested too deep to be shown"
+    except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
+        return f"a {type(value).__name__} that is too big to be shown"
     if len(text) <= _SHOWN_VALUE_CHARS:
         return text
     return f"{text[: _SHOWN_VALUE_CHARS - 3]}..."

@@ -63,6 +63,7 @@ __all__ = [
     "SliceTemplate",
     "canonical_ip",
     "check_max_endpoints_per_slice",
+    "packed_ip",
 ]
 
 #: What kube-controller-manager's --max-endpoints-per-slice defaults to.
@@ -642,6 +643,14 @@ def _address_advice(address: str) -> str | None:
         return f"must not be an IPv4-mapped IPv6 address (say {inet_ntop(AF_INET, packed[12:])})"
     canonical = _canonical_ipv6(packed)
     return f"must be in canonical form ({canonical})"
+
+
+def packed_ip(address: str) -> bytes | None:
+    """Return the 4 or 16 bytes of an IP address, in any spelling of C; None if it is none."""
+    try:
+        return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except (OSError, ValueError):
+        return None
 
 
 def canonical_ip(address: str) -> tuple[AddressType, str]:

@@ -16,6 +16,7 @@ the reference, which is left out of `expected`. Kinds:
 - mirror: the counts of writes, then, for every group, its slices with their endpoints in full; and,
   in every case, that each address that is to be mirrored is in a slice, and no other one. Where
   the counts vary, the reference loses slices that it means to create.
+- validate: the field and the type of each error; a case with an `old` slice is an update.
 - categorize: for each port, its endpoints after merging in full, and which of them each policy and
   the whole node can reach. Cases of which all varies are passed over.
 
@@ -85,6 +86,8 @@ from endpointslice import (
     protobuf_size,
     reconcile_service,
     select_endpoints,
+    validate_slice,
+    validate_update,
 )
 
 _LABELS_OF_THE_LISTER: Final = {
@@ -485,12 +488,24 @@ def _difference_of_counts(expected: Mapping[str, Any], plan: Plan) -> Iterator[s
         yield from _difference("counts", expected["counts"], counts)
 
 
+def check_validate(case: Case) -> Iterator[str]:
+    """Yield how the errors differ from a recorded answer."""
+    given = case["input"]
+    if "old" in given:
+        found = validate_update(given["old"], given["slice"])
+    else:
+        found = validate_slice(given)
+    errors = sorted([item.field, str(item.type)] for item in found)
+    yield from _difference("errors", case["expected"]["errors"], errors)
+
+
 CHECKS: Final[Mapping[str, Callable[[Case], Iterator[str]]]] = {
     "categorize": check_categorize,
     "hints": check_hints,
     "mirror": check_mirror,
     "reconcile": check_reconcile,
     "size": check_size,
+    "validate": check_validate,
 }
 
 

@@ -71,14 +71,21 @@ def first(kind: str, *parts: str) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("categorize", 300), ("hints", 300), ("mirror", 200), ("reconcile", 300), ("size", 200)],
+    [
+        ("categorize", 300),
+        ("hints", 300),
+        ("mirror", 200),
+        ("reconcile", 300),
+        ("size", 200),
+        ("validate", 400),
+    ],
 )
 def test_all_cases_of_a_kind_are_here(kind: str, count: int) -> None:
     assert len({case["name"] for case in recorded(kind)}) == count
 
 
 @in_chunks
-@pytest.mark.parametrize("kind", ["categorize", "hints", "mirror", "reconcile", "size"])
+@pytest.mark.parametrize("kind", sorted(CHECKS))
 def test_the_answers_are_those_of_the_reference(kind: str, chunk: int) -> None:
     differences = {
         case["name"]: list(CHECKS[kind](case)) for case in recorded(kind)[chunk::_CHUNKS]
@@ -271,6 +278,13 @@ def test_the_runner_tells_a_tampered_size(part: str) -> None:
     assert list(CHECKS["size"](case)) == []
     case["expected"][part] += 1
     assert [item.split(":")[0] for item in CHECKS["size"](case)] == [part]
+
+
+def test_the_runner_tells_a_tampered_validate_answer() -> None:
+    case = first("validate", "errors")
+    assert list(CHECKS["validate"](case)) == []
+    case["expected"]["errors"].pop()
+    assert [item.split(":")[0] for item in CHECKS["validate"](case)] == ["errors"]
 
 
 @pytest.mark.parametrize(

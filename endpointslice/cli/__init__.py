@@ -1,9 +1,10 @@
 """The command line: `endpointslice`, and `kubectl endpointslice`.
 
 reading (files -> models) -> planning or inspection (models -> a report) -> rendering (a report ->
-text); simulation (workloads and traces -> a report) -> simulation_rendering and plots; commands
-ties them together. Everything here needs the extra `cli`, and plots the extra `plot`, but for this
-module, which says so where one is missing.
+text); validating (manifests -> what is wrong with them -> text); simulation (workloads and traces
+-> a report) -> simulation_rendering and plots; commands ties them together. Everything here needs
+the extra `cli`, and plots the extra `plot`, but for this module, which says so where one is
+missing.
 """
 
 from __future__ import annotations

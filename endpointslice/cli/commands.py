@@ -27,7 +27,7 @@ from endpointslice.cli.conversion import convert_to_endpoints, convert_to_slices
 from endpointslice.cli.inspection import inspect_slices
 from endpointslice.cli.planning import Options, joined, plan_services, title
 from endpointslice.cli.printing import print_json, print_yaml
-from endpointslice.cli.reading import KINDS, Objects, read_objects
+from endpointslice.cli.reading import KINDS, Manifests, Objects, read_manifests, read_objects
 from endpointslice.cli.rendering import render_inspections, render_report
 from endpointslice.cli.routes import route_services
 from endpointslice.cli.routes_rendering import render_routes
@@ -37,6 +37,7 @@ from endpointslice.cli.strategies import (
     complete_strategy,
     strategy_title,
 )
+from endpointslice.cli.validating import render_refusals, validate_manifests
 from endpointslice.errors import TraceError
 from endpointslice.packing import PackingStrategy
 from endpointslice.reconcile import DEFAULT_STRATEGY
@@ -156,6 +157,21 @@ Exit status:
   0    everything was converted; what the other kind cannot say is told on standard error
   2    something could not be read or converted, or the command line is wrong; what could be
        converted is printed all the same
+"""
+
+_VALIDATE_EPILOG = """\b
+Examples:
+  Would the API server take these slices?
+    endpointslice validate slices.yaml
+  What would it answer, field by field?
+    endpointslice validate slices.yaml -o json | jq '.violations[] | {field, type}'
+
+\b
+Exit status:
+  0    the API server would take every slice
+  1    it would refuse some
+  2    something could not be read, or the command line is wrong; what could be read is
+       validated all the same
 """
 
 _SIMULATE_EPILOG = """\b
@@ -409,6 +425,33 @@ def route(
     _complain(objects)
     render_routes(found, output)
     context.exit(_ERROR if found.has_errors else 0)
+
+
+@cli.command(epilog=_VALIDATE_EPILOG, short_help="Show what the API server would refuse.")
+@_files
+@_more_files
+@_output
+@click.pass_context
+def validate(
+    context: click.Context, files: tuple[str, ...], more_files: tuple[str, ...], output: str
+) -> None:
+    """Show what the API server would refuse of EndpointSlices, one problem a line.
+
+    Reads EndpointSlices from FILEs, '-' being standard input, as JSON or YAML; objects of other
+    kinds are ignored. Each is judged by the rules of Kubernetes 1.36 as if it were created. A
+    slice without a namespace is judged as if it had one, for kubectl fills it in.
+    """
+    manifests = read_manifests(
+        _given(files + more_files), stdin=sys.stdin.buffer, kind="EndpointSlice"
+    )
+    if not manifests.found:
+        _fail(manifests, "there is no EndpointSlice in the input")
+    refusals = validate_manifests(manifests.found)
+    _complain(manifests)
+    render_refusals(refusals, manifests, output)
+    if manifests.problems:
+        context.exit(_ERROR)
+    context.exit(_CHANGES if refusals else 0)
 
 
 class _SimulateCommand(click.Command):
@@ -721,10 +764,14 @@ def simulate(
             context.exit(_ERROR)
 
 
-def _read(files: tuple[str, ...], kinds: frozenset[str]) -> Objects:
+def _given(files: tuple[str, ...]) -> tuple[str, ...]:
     if not files:
         raise click.UsageError("Missing argument 'FILE...'; '-' reads standard input.")
-    return read_objects(files, stdin=sys.stdin.buffer, kinds=kinds)
+    return files
+
+
+def _read(files: tuple[str, ...], kinds: frozenset[str]) -> Objects:
+    return read_objects(_given(files), stdin=sys.stdin.buffer, kinds=kinds)
 
 
 def _check_services(objects: Objects, only: tuple[str, ...]) -> None:
@@ -747,13 +794,13 @@ def _listed(known: set[str]) -> str:
     return f"the input, which has {some}"
 
 
-def _complain(objects: Objects) -> None:
+def _complain(objects: Objects | Manifests) -> None:
     sys.stdout.flush()
     for problem in objects.problems:
         click.echo(f"error: {problem}", err=True)
 
 
-def _fail(objects: Objects, message: str) -> NoReturn:
+def _fail(objects: Objects | Manifests, message: str) -> NoReturn:
     """Say what could not be read and what is missing, and stop."""
     _complain(objects)
     found = ", ".join(f"{count} {kind}" for kind, count in objects.ignored.items())

@@ -33,7 +33,7 @@ from endpointslice import (
 )
 from endpointslice.collector import collector_paused
 
-__all__ = ["KINDS", "Objects", "Problem", "read_objects"]
+__all__ = ["KINDS", "Manifest", "Manifests", "Objects", "Problem", "read_manifests", "read_objects"]
 
 _Model = Service | Pod | Node | EndpointSlice | Endpoints
 _DECODERS: Final[Mapping[str, Callable[[Mapping[str, Any]], _Model]]] = {
@@ -48,6 +48,7 @@ KINDS: Final = frozenset(("Service", "Pod", "Node", "EndpointSlice"))
 
 #: libyaml takes about a second and 40 MB for each megabyte, JSON a fiftieth of both.
 _MAX_YAML_BYTES: Final = 50_000_000
+_NO_KIND: Final = "is required, to tell what the object is"
 #: The escape of one half of a character beyond the first 65,536. Alone it is no text.
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -116,16 +117,85 @@ def read_objects(
     """
     reader = _Reader(kinds)
     with collector_paused():
-        for file in dict.fromkeys(files):
-            name = "stdin" if file == "-" else file
-            try:
-                for where, document in _documents(name, _read(file, stdin)):
-                    reader.add(where, document)
-            except _UnreadableError as error:
-                reader.problems.append(Problem(source=name, message=str(error)))
-            except RecursionError:
-                reader.problems.append(Problem(source=name, message="is nested too deep"))
+        _read_documents(files, stdin, reader.problems, reader.add)
     return reader.result()
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """An object as it stands in a file.
+
+    Attributes:
+        source: The file, and which document of several.
+        path: Where in it: `items[4]`; "" for the whole.
+        manifest: The object.
+    """
+
+    source: str
+    path: str
+    manifest: Mapping[str, Any]
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Manifests:
+    """The objects of one kind as they stand in files, in the order of the input.
+
+    Attributes:
+        problems: What could not be read.
+        ignored: How many objects of other kinds there were, by kind.
+    """
+
+    found: tuple[Manifest, ...]
+    problems: tuple[Problem, ...]
+    ignored: Mapping[str, int]
+
+
+def read_manifests(files: Iterable[str], *, stdin: BinaryIO, kind: str) -> Manifests:
+    """Read all objects of a kind from files, whatever is wrong with them.
+
+    Args:
+        files: As of `read_objects`.
+        stdin: Standard input, of bytes.
+        kind: The kind to read; others are counted only.
+
+    Complexity: O(n) for n bytes.
+    """
+    found: list[Manifest] = []
+    reader = _Reader(frozenset([kind]))
+
+    def add(where: str, document: object) -> None:
+        for path, manifest in reader.wanted(where, document):
+            if manifest.get("kind") == kind:
+                found.append(Manifest(source=where, path=path, manifest=manifest))
+            else:
+                source = f"{where}: {path}" if path else where
+                words = str(ManifestError("kind", _NO_KIND, manifest.get("kind")))
+                reader.problems.append(_problem(source, words, manifest))
+
+    with collector_paused():
+        _read_documents(files, stdin, reader.problems, add)
+    rest = reader.result()
+    return Manifests(found=tuple(found), problems=rest.problems, ignored=rest.ignored)
+
+
+def _read_documents(
+    files: Iterable[str],
+    stdin: BinaryIO,
+    problems: list[Problem],
+    add: Callable[[str, object], None],
+) -> None:
+    """Give each document of files to `add`, with how to call it."""
+    for file in dict.fromkeys(files):
+        name = "stdin" if file == "-" else file
+        try:
+            for where, document in _documents(name, _read(file, stdin)):
+                add(where, document)
+        except _UnreadableError as error:
+            problems.append(Problem(source=name, message=str(error)))
+        except RecursionError:
+            problems.append(Problem(source=name, message="is nested too deep"))
 
 
 # --- bytes -> documents -----------------------------------------------------------------------
@@ -267,25 +337,31 @@ class _Reader:
 
     def add(self, where: str, document: object) -> None:
         """Read all objects of a document."""
+        for path, manifest in self.wanted(where, document):
+            self._add_object(where, path, manifest)
+
+    def wanted(self, where: str, document: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the objects of a document that are of these kinds, or of none, with their paths."""
         for path, manifest in iter_objects(document):
             if isinstance(manifest, ManifestError):
                 foreign = not path
                 problem = Problem(source=where, message=str(manifest), is_foreign=foreign)
                 self.problems.append(problem)
+                continue
+            kind = manifest.get("kind")
+            if isinstance(kind, str) and kind and not self._is_wanted(kind, manifest):
+                self.ignored[kind] = self.ignored.get(kind, 0) + 1
             else:
-                self._add_object(where, path, manifest)
+                yield path, manifest
 
     def _add_object(self, where: str, path: str, manifest: Mapping[str, Any]) -> None:
         kind = manifest.get("kind")
-        if isinstance(kind, str) and kind and not self._is_wanted(kind, manifest):
-            self.ignored[kind] = self.ignored.get(kind, 0) + 1
-            return
         label = f"{kind} {_name_of(manifest)}".rstrip() if isinstance(kind, str) and kind else ""
         place = " ".join(filter(None, (path, f"({label})" if path and label else label)))
         source = f"{where}: {place}" if place else where
         try:
             if not isinstance(kind, str) or not kind:
-                raise ManifestError("kind", "is required, to tell what the object is", kind)
+                raise ManifestError("kind", _NO_KIND, kind)
             model = _DECODERS[kind](manifest)
             if not model.metadata.name:
                 raise ManifestError("metadata.name", "is required")
