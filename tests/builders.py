@@ -87,6 +87,11 @@ TEMPLATES: Final = (
         )
     ),
     SliceTemplate(metadata=attrs.evolve(TEMPLATE.metadata, owner_references=(OWNER, SAME_KIND))),
+    SliceTemplate(
+        metadata=attrs.evolve(TEMPLATE.metadata, annotations=FrozenDict({"note": "ours"})),
+        owns_annotations=True,
+    ),
+    attrs.evolve(TEMPLATE, owns_annotations=True),
 )
 
 _CONTENTS: Final[tuple[dict[str, Any], ...]] = (

@@ -316,7 +316,7 @@ class History:
                 annotations = dict(template.metadata.annotations)
                 annotations[ANNOTATION_TRIGGER_TIME] = f"2026-07-01T00:00:{self.made % 60:02}Z"
                 meta = attrs.evolve(template.metadata, annotations=FrozenDict(annotations))
-                template = SliceTemplate(metadata=meta)
+                template = attrs.evolve(template, metadata=meta)
             self.template = template
             self.inc.configure(template=template)
 
