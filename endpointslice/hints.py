@@ -20,7 +20,7 @@ from typing import Final, Protocol, final
 import attrs
 
 from endpointslice.diff import (
-    _differs_in_hints_only,
+    differs_in_hints_only,
     index_endpoints,
     is_stale,
     is_visible,
@@ -512,7 +512,7 @@ class _Board:
         endpoints = self._endpoints
         wanted = tuple(map(endpoints.__getitem__, places))
         if not _same_but_hints(wanted, stored.endpoints) and not all(
-            map(_differs_in_hints_only, wanted, stored.endpoints)
+            map(differs_in_hints_only, wanted, stored.endpoints)
         ):
             return False
         ready: Sequence[Endpoint] = stored.endpoints
@@ -566,7 +566,7 @@ class _Board:
             if i < 0:
                 continue
             want = self._endpoints[i]
-            if _differs_in_hints_only(want, endpoint):
+            if differs_in_hints_only(want, endpoint):
                 self._stored[i] = endpoint
             zone = None
             if sticky and want.conditions.ready:

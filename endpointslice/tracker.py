@@ -9,7 +9,7 @@ from typing import Final, final
 
 import attrs
 
-from endpointslice.diff import _differs_in_hints_only
+from endpointslice.diff import differs_in_hints_only
 from endpointslice.errors import ModelError
 from endpointslice.models import (
     Endpoint,
@@ -151,6 +151,6 @@ def _changed(plan: Plan) -> list[EndpointKey]:
         for endpoint in fresh:
             was = copies.get(endpoint.key, ())
             # Of several copies before, those that said something else were wrong.
-            if was and not any(_differs_in_hints_only(copy, endpoint) for copy in was):
+            if was and not any(differs_in_hints_only(copy, endpoint) for copy in was):
                 changed.add(endpoint.key)
     return sorted(changed)
