@@ -43,6 +43,7 @@ from endpointslice import (
     losses_in_slices,
     mirror,
     slices_to_endpoints,
+    validate_plan,
 )
 
 _PORTS: Final = (
@@ -328,6 +329,16 @@ def test_every_slice_of_a_mirror_can_be_sent(endpoints: Endpoints) -> None:
         labels = manifest["metadata"]["labels"]
         assert labels[LABEL_MANAGED_BY] == MIRRORING_MANAGED_BY
         assert labels[LABEL_SERVICE_NAME] == "web"
+
+
+@given(objects(), objects(), _LIMITS)
+def test_the_server_takes_every_write_of_a_mirror(
+    before: Endpoints, after: Endpoints, limit: int
+) -> None:
+    first = mirror(before, [], max_endpoints_per_subset=limit)
+    plan = mirror(after, apply_plan([], first), max_endpoints_per_subset=limit)
+    assert validate_plan(first) == ()
+    assert validate_plan(plan) == ()
 
 
 @given(objects(), objects(), st.sampled_from([Generational(), MinimalWrites(), SingleObject()]))
