@@ -250,13 +250,13 @@ def test_ports_with_other_addresses_are_parted() -> None:
 
 def test_who_is_not_ready_in_one_place_is_not_ready_at_that_port() -> None:
     overlap = [
-        subset("10.0.0.1", not_ready=("10.0.0.1",), ports=[HTTP]),
+        subset("10.0.0.1", not_ready=("10.0.0.3", "10.0.0.1"), ports=[HTTP]),
         subset("10.0.0.2", ports=[HTTP, HTTPS]),
         subset(not_ready=("10.0.0.2",), ports=[HTTPS]),
     ]
     for given in (overlap, overlap[::-1]):
         assert canonical_subsets(given) == (
-            subset("10.0.0.2", not_ready=("10.0.0.1",), ports=[HTTP]),
+            subset("10.0.0.2", not_ready=("10.0.0.1", "10.0.0.3"), ports=[HTTP]),
             subset(not_ready=("10.0.0.2",), ports=[HTTPS]),
         )
     assert lost(old(*overlap)) == {"Conflicting": ("10.0.0.1", "10.0.0.2")}
