@@ -45,16 +45,21 @@ from endpointslice import (
     canonical_subsets,
     check_plan,
     decode_endpoints,
+    decode_node,
     decode_objects,
+    decode_pod,
     decode_service,
     decode_slice,
     encode_endpoints,
     endpoints_to_groups,
     losses_in_endpoints,
     losses_in_slices,
+    merge_slices,
     mirror,
     mirror_template,
     reconcile,
+    reconcile_service,
+    select_endpoints,
     slices_to_endpoints,
     why_not_mirrored,
 )
@@ -245,13 +250,13 @@ def test_ports_with_other_addresses_are_parted() -> None:
 
 def test_who_is_not_ready_in_one_place_is_not_ready_at_that_port() -> None:
     overlap = [
-        subset("10.0.0.1", not_ready=("10.0.0.1",), ports=[HTTP]),
+        subset("10.0.0.1", not_ready=("10.0.0.3", "10.0.0.1"), ports=[HTTP]),
         subset("10.0.0.2", ports=[HTTP, HTTPS]),
         subset(not_ready=("10.0.0.2",), ports=[HTTPS]),
     ]
     for given in (overlap, overlap[::-1]):
         assert canonical_subsets(given) == (
-            subset("10.0.0.2", not_ready=("10.0.0.1",), ports=[HTTP]),
+            subset("10.0.0.2", not_ready=("10.0.0.1", "10.0.0.3"), ports=[HTTP]),
             subset(not_ready=("10.0.0.2",), ports=[HTTPS]),
         )
     assert lost(old(*overlap)) == {"Conflicting": ("10.0.0.1", "10.0.0.2")}
@@ -784,3 +789,52 @@ def test_reconcile_takes_the_groups_of_an_endpoints_object() -> None:
     template = mirror_template(endpoints, managed_by="db-sync.example.com")
     plan = reconcile(endpoints_to_groups(endpoints), [], template=template)
     assert sum(len(item.after.endpoints) for item in plan.creates) == 150
+
+
+# --- both families ----------------------------------------------------------------------------
+
+
+def test_families_come_and_go_from_grouping_to_the_mirror() -> None:
+    found = recording("web-rolling")
+    (both,) = map(decode_service, found["services"])
+    pods, nodes = tuple(map(decode_pod, found["pods"])), tuple(map(decode_node, found["nodes"]))
+    slices: tuple[EndpointSlice, ...] = ()
+    for families in (("IPv4",), ("IPv4", "IPv6"), ("IPv6",), ("IPv6", "IPv4")):
+        service_ = attrs.evolve(both, ip_families=families)
+        plan = reconcile_service(service_, pods, nodes, slices).plan
+        before = {item.address_type for item in slices}
+        written = {(item.after or item.before).address_type for item in plan.operations}
+        assert written == before ^ set(families)  # the family that stays is not touched
+        slices = apply_plan(slices, plan)
+        assert {item.address_type for item in slices} == set(families)
+        assert reconcile_service(service_, pods, nodes, slices).plan.is_empty
+
+        endpoints = slices_to_endpoints(slices, metadata=META)
+        groups = endpoints_to_groups(endpoints)
+        assert {group.key.address_type for group in groups} == set(families)
+        assert {len(group.endpoints) for group in groups} == {112}
+        # To a consumer, the slices and the mirror have the same ready endpoints.
+        made = apply_plan([], mirror(endpoints, []))
+        assert _usable(service_, slices) == _usable(service_, made)
+        assert {family for family, _ in _usable(service_, made)} == set(families)
+
+
+def _usable(service_: Service, slices: Any) -> dict[tuple[str, str], set[str]]:
+    renamed = [
+        attrs.evolve(
+            item,
+            metadata=attrs.evolve(
+                item.metadata, labels=FrozenDict({LABEL_SERVICE_NAME: service_.metadata.name})
+            ),
+        )
+        for item in slices
+    ]
+    return {
+        (str(port.address_type), port.name): {
+            str(item)
+            for item in select_endpoints(
+                service_, port, backends, node_name="node-01", zone="eu-1a"
+            ).internal
+        }
+        for port, backends in merge_slices(renamed).items()
+    }

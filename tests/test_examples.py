@@ -95,6 +95,24 @@ def test_all_examples_are_read_in_one_go_and_the_worst_service_comes_first() -> 
     assert "No changes: backend/api (10 slices), data/db (4 slices)" in planned.stdout
 
 
+def test_the_mirrors_of_the_example_hold_what_the_endpoints_objects_hold() -> None:
+    result = run("convert", str(EXAMPLES / "selectorless" / "endpoints.json"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    made = decode_objects([json.loads(result.stdout)]).slices
+    kept = decode_objects([json.loads((EXAMPLES / "selectorless/endpointslices.json").read_text())])
+    contents = [
+        {
+            (item.group_key, item.metadata.generate_name, one)
+            for item in slices
+            if item.metadata.generate_name != "ext-skip-"
+            for one in item.endpoints
+        }
+        for slices in (made, kept.slices)
+    ]
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == 7
+
+
 @pytest.mark.parametrize("name", ["web-rolling", "headless-db", "fragmented"])
 def test_every_object_of_the_examples_can_be_read(name: str) -> None:
     found = decode_objects(json.loads(Path(file).read_text()) for file in files(name))

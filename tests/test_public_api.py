@@ -182,7 +182,8 @@ def test_the_fixed_names_are_there() -> None:
         AddressType Protocol EndpointPort EndpointConditions EndpointHints ObjectReference Endpoint
         EndpointKey OwnerReference ObjectMeta EndpointSlice GroupKey EndpointGroup SliceTemplate
         Service Pod Node decode_slice decode_service decode_pod decode_node encode_slice
-        decode_slices decode_pods encode_slices
+        decode_slices decode_pods encode_slices decode_endpoints encode_endpoints Endpoints
+        EndpointSubset EndpointAddress endpoints_to_groups slices_to_endpoints mirror
         encode_plan reconcile reconcile_service CreateSlice UpdateSlice DeleteSlice Plan apply_plan
         check_plan price_plan explain_plan Cost PackingStrategy KubernetesPacking MinimalWrites
         Generational Rendezvous Repack SingleObject ChurnTracker minimum_writes protobuf_size
