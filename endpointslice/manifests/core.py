@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
+from operator import itemgetter
 from sys import intern
 from typing import Any, Final
 
@@ -166,7 +167,7 @@ def _decode_pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
     transitions = list(filter(None, decode_each(status, "conditions", _decode_transition)))
     return {
         "phase": intern(str(string_of(status, "phase"))),
-        "ready": any(ready for ready, _ in transitions),
+        "ready": any(map(itemgetter(0), transitions)),
         "ready_transition_time": transitions[0][1] if transitions else None,
         "pod_ip": string_of(status, "podIP"),
         "pod_ips": tuple(filter(None, decode_each(status, "podIPs", _decode_pod_ip))),
