@@ -167,7 +167,7 @@ from endpointslice.subsetting import (
     rendezvous_subsets,
     ringsteady_subsets,
 )
-from endpointslice.tracker import ChurnTracker
+from endpointslice.tracker import ChurnTracker, SliceTracker, TriggerTimes, trigger_time
 from endpointslice.validation import (
     ErrorType,
     Violation,
@@ -261,11 +261,13 @@ __all__ = [
     "SkippedPod",
     "SliceCache",
     "SliceTemplate",
+    "SliceTracker",
     "Subset",
     "SubsettingReport",
     "Topology",
     "TraceError",
     "TrafficPolicy",
+    "TriggerTimes",
     "UnsoundPlanError",
     "Unused",
     "UnusedReason",
@@ -316,6 +318,7 @@ __all__ = [
     "select_pods",
     "slice_template",
     "slices_to_endpoints",
+    "trigger_time",
     "validate_plan",
     "validate_slice",
     "validate_update",

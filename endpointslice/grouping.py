@@ -360,7 +360,7 @@ def _generate_name(service_name: str) -> str:
     return prefix if valid else service_name
 
 
-def _rfc3339_nano(moment: datetime | str) -> str:
+def rfc3339_nano(moment: datetime | str) -> str:
     """UTC, with as many digits of the second's fraction as say something.
 
     Source: Go's time.RFC3339Nano.
@@ -416,7 +416,7 @@ def slice_template(
     labels[LABEL_MANAGED_BY] = managed_by
     annotations = {}
     if trigger_time is not None:
-        annotations[ANNOTATION_TRIGGER_TIME] = _rfc3339_nano(trigger_time)
+        annotations[ANNOTATION_TRIGGER_TIME] = rfc3339_nano(trigger_time)
     owner = OwnerReference(
         api_version="v1",
         kind="Service",

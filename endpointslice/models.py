@@ -1118,6 +1118,8 @@ class Pod:
 
     `container_ports` are those of the containers, then those of the sidecars (init containers
     with restartPolicy Always), in the order of the Pod: the first match of a name counts.
+    `ready_transition_time` is when its Ready condition changed last, in RFC 3339; it decides
+    nothing of the endpoint, and `trigger_time` reads it.
     """
 
     metadata: ObjectMeta
@@ -1131,6 +1133,7 @@ class Pod:
     container_ports: tuple[ContainerPort, ...] = attrs.field(
         default=(), converter=_to_container_ports
     )
+    ready_transition_time: str | None = None
 
 
 @final

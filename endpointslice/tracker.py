@@ -1,27 +1,38 @@
-"""What a controller remembers between syncs: which endpoints keep changing."""
+"""What a controller remembers between syncs: its own writes, and who and what has changed.
+
+Three values, one question each. `SliceTracker`: is the cache as new as what was written?
+`trigger_time`: which change does this sync answer? `ChurnTracker`: which endpoints keep changing?
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, compress
 from math import floor, log2
-from typing import Final, final
+from typing import Any, Final, TypeAlias, final
 
 import attrs
 
 from endpointslice.diff import differs_in_hints_only
 from endpointslice.errors import ModelError
+from endpointslice.grouping import rfc3339_nano
 from endpointslice.models import (
     Endpoint,
     EndpointKey,
     EndpointSlice,
     FrozenDict,
     GroupKey,
+    Pod,
+    Service,
     _assign,
 )
 from endpointslice.plan import Plan
 
-__all__ = ["ChurnTracker"]
+__all__ = ["ChurnTracker", "SliceTracker", "TriggerTimes", "trigger_time"]
+
+_NOTHING: Final[FrozenDict[str, Any]] = FrozenDict()
+
+# --- who keeps changing -----------------------------------------------------------------------
 
 #: Parts of a plan in which moments are counted: as whole numbers, so that the last bits of a
 #: logarithm, which differ between machines, decide nothing.
@@ -154,3 +165,236 @@ def _changed(plan: Plan) -> list[EndpointKey]:
             if was and not any(differs_in_hints_only(copy, endpoint) for copy in was):
                 changed.add(endpoint.key)
     return sorted(changed)
+
+
+# --- what was written -------------------------------------------------------------------------
+
+#: Generation, and resource version; 0 for what is no number.
+_Version: TypeAlias = tuple[int, int]
+#: A revision of etcd has 64 bits. What is longer is none, and costs nothing to refuse.
+_MAX_DIGITS: Final = 20
+
+
+def _number(resource_version: str) -> int:
+    """The revision at which an object was written; 0 if that cannot be told."""
+    text = resource_version
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    return int(text) if is_number else 0
+
+
+def _version(stored: EndpointSlice) -> _Version:
+    return stored.metadata.generation, _number(stored.metadata.resource_version)
+
+
+def _precedes(one: _Version, other: _Version) -> bool:
+    """Whether one version of a slice is older than another, as far as can be told."""
+    return one < other if one[1] and other[1] else one[0] < other[0]
+
+
+def _identity(stored: EndpointSlice) -> str:
+    """A slice that is made again has its name, but not its uid."""
+    return stored.metadata.uid or stored.name
+
+
+@final
+@attrs.frozen(kw_only=True)
+class SliceTracker:
+    """Recognises a cache that is older than what was written, which must not be planned upon.
+
+    A plan from a cache that lags behind a watch writes again what has been written: updates and
+    deletes are refused, but creates make second slices. Tell this value what was written, ask
+    it before each plan, and wait for the next event while it says that the cache is stale.
+
+    | Happens | Tell | The cache from then on |
+    |---|---|---|
+    | a create or an update is answered | `observed(answer)` | must show that version, or newer |
+    | a plan was carried out, or its first part | `planned(plan)` | must not show what it deleted |
+    | a write is refused, or its outcome is unknown | nothing | |
+    | the watch says that a slice is gone | `deleted(slice)` | need not show it any more |
+    | the watch says that one came or changed | nothing; `observed` does no harm | |
+    | the process starts, or the watch lists anew | begin a new one, with the list's version | |
+
+    - **Name and uid** of what a plan creates are known from the answer alone, so a create counts
+      from there on. One whose answer was lost is unknown here; the next plan removes what is twice.
+    - **It never wedges.** What others write is newer, so it satisfies whoever waits for our write.
+      What others delete is forgotten when the watch says so, also if the answer to our write is
+      told after that: a watch tells in order, so who has heard of a revision has heard of all
+      before. For the same reason nobody waits for a slice that is missing from a cache which shows
+      anything newer: it has been deleted. A slice that is deleted and made again under its name has
+      another uid, and is another slice. A delete that was refused, because somebody had written
+      the slice, is not waited for once the cache shows what they wrote.
+    - **Versions** are generations, and of one generation the resource versions, as a change of
+      annotations or owners makes no new generation. Resource versions are compared as numbers,
+      which they are in Kubernetes; any other says nothing.
+    - **Memory** is what was observed and still stands, and what the last plan deleted.
+
+    Keep one for each Service. An empty one takes nothing for stale. A frozen value; its methods
+    return the next one, or this very value if they are told nothing new.
+
+    Attributes:
+        resource_version: How far the cache is known to have heard at least: the version of the
+            list that it was filled with ("" if that is not known), then of the last deletion.
+
+    Source: k8s.io/kubernetes pkg/controller/util/endpointslice, EndpointSliceTracker; that waits
+    for ever for what others have deleted before its write was noted (k/k#141592).
+    """
+
+    resource_version: str = ""
+    #: What the cache must show, and at which version at least.
+    _standing: FrozenDict[str, _Version] = attrs.field(default=_NOTHING, repr=False)
+    #: What the cache must not show, in the version that was deleted or an older one.
+    _gone: FrozenDict[str, _Version] = attrs.field(default=_NOTHING, repr=False)
+
+    def planned(self, plan: Plan) -> SliceTracker:
+        """Return what is known after a plan was carried out, or as much of it as was.
+
+        Its deletes take the place of those of the plan before, for a plan is made from a cache
+        that has seen these. So it may be told before the first request is sent, and again with
+        the operations that were carried out, if those are not all.
+
+        Args:
+            plan: What was written. Leave out what was refused, and what may not have happened.
+
+        Complexity: O(w) for w writes, and if there were or are deletes O(s) for s slices.
+        """
+        gone = {_identity(item.before): _version(item.before) for item in plan.deletes}
+        if gone == self._gone:
+            return self
+        standing = {key: self._standing[key] for key in self._standing if key not in gone}
+        return attrs.evolve(self, standing=FrozenDict(standing), gone=FrozenDict(gone))
+
+    def observed(self, answer: EndpointSlice) -> SliceTracker:
+        """Return what is known after the API server has answered with a slice.
+
+        Args:
+            answer: What it says to a create, an update or a read. In any order, and as often as
+                one likes; the newest counts.
+
+        Complexity: O(s) for s slices that were observed and still stand.
+        """
+        key, version = _identity(answer), _version(answer)
+        if key in self._gone or 0 < version[1] <= _number(self.resource_version):
+            return self
+        if key in self._standing and not _precedes(self._standing[key], version):
+            return self
+        return attrs.evolve(self, standing=FrozenDict({**self._standing, key: version}))
+
+    def deleted(self, last: EndpointSlice) -> SliceTracker:
+        """Return what is known after the cache was told that a slice is gone.
+
+        Tell this only what the watch says, also of a slice that has come to belong to another
+        Service; never the answer to a delete, for the cache does not know of it yet.
+
+        Args:
+            last: The slice as the event has it: with the resource version of the deletion.
+
+        Complexity: O(s) for s slices that were observed and still stand.
+        """
+        standing, gone = (
+            FrozenDict({key: known[key] for key in known if key != _identity(last)})
+            for known in (self._standing, self._gone)
+        )
+        versions = (self.resource_version, last.metadata.resource_version)
+        heard = max(versions, key=_number)
+        return attrs.evolve(self, resource_version=heard, standing=standing, gone=gone)
+
+    def is_stale(self, slices: Iterable[EndpointSlice]) -> bool:
+        """Return whether a cache lacks something that was written.
+
+        Args:
+            slices: All that the cache holds of the Service, or more, in any order; also those that
+                are being deleted and those of other managers. The cache is fed by one watch, and
+                by no answers.
+
+        Complexity: O(s) for s slices.
+        """
+        shown = {_identity(stored): _version(stored) for stored in slices}
+        heard = max((number for _, number in shown.values()), default=0)
+        heard = max(heard, _number(self.resource_version))
+        for key, version in self._standing.items():
+            if key not in shown:
+                if not 0 < version[1] <= heard:
+                    return True
+            elif _precedes(shown[key], version):
+                return True
+        return any(
+            key in shown and not _precedes(version, shown[key])
+            for key, version in self._gone.items()
+        )
+
+
+# --- which change is answered -----------------------------------------------------------------
+
+
+@final
+@attrs.frozen(kw_only=True)
+class TriggerTimes:
+    """When a Service and its Pods changed last, as of one sync.
+
+    Attributes:
+        time: When the change happened that this sync answers, for `slice_template` and
+            `reconcile_service`: RFC 3339 in UTC, to the nanosecond. None if none is known.
+        service: When the Service was created, as it is spelled there.
+        pods: When each Pod became ready or ceased to be, by its name, as it is spelled there.
+    """
+
+    time: str | None
+    service: str | None
+    pods: FrozenDict[str, str]
+
+
+def trigger_time(
+    service: Service, pods: Iterable[Pod], previous: TriggerTimes | None = None
+) -> TriggerTimes:
+    """Find out when the change happened that a sync answers.
+
+    That is the earliest of the times that are newer than at the sync before, of the same Pod or
+    Service: when a Pod's Ready condition changed, when the Service was created. Without a sync
+    before it is when the Service was created. A Pod that goes is no change that has a time; of an
+    object that changes twice between two syncs the second counts.
+
+    Times compare as moments, to the nanosecond, in whatever zone they are spelled. Kubernetes
+    writes whole seconds, so the latency that is measured against them is too long by up to one.
+
+    Args:
+        service: The Service.
+        pods: The Pods that it selects, in any order; Pods without a time do not count.
+        previous: What this function returned at the sync before, None at the first. A sync that
+            fails has not answered: hand its `previous` to the next one as well.
+
+    Returns:
+        The time, and what to hand over at the next sync.
+
+    Raises:
+        ModelError: What has changed has a time that is none in RFC 3339.
+
+    Complexity: O(n) for n Pods; only times that differ from those of before are read.
+    Source: k8s.io/endpointslice util/trigger_time_tracker.go.
+    """
+    found = {
+        pod.metadata.name: pod.ready_transition_time
+        for pod in pods
+        if pod.ready_transition_time is not None
+    }
+    created = service.metadata.creation_timestamp
+    seen: Mapping[str, str] = _NOTHING if previous is None else previous.pods
+    changes = [(created, None if previous is None else previous.service)]
+    if previous is not None:
+        changes += [(time, seen.get(name)) for name, time in found.items()]
+    newer = [moment for time, before in changes if (moment := _moment_after(time, before))]
+    return TriggerTimes(
+        time=f"{min(newer)}Z" if newer else None, service=created, pods=FrozenDict(found)
+    )
+
+
+def _moment_after(time: str | None, before: str | None) -> str:
+    """A time that is newer than another, in a spelling that sorts by time; "" if it is not."""
+    if time is None or time == before:
+        return ""
+    moment = _moment(time)
+    return moment if before is None or _moment(before) < moment else ""
+
+
+def _moment(time: str) -> str:
+    # Without the Z the digits of a fraction come after the end of a text that has none.
+    return rfc3339_nano(time).removesuffix("Z")

@@ -1138,6 +1138,37 @@ def test_a_pod_is_ready_only_if_it_says_so(conditions: object) -> None:
     assert decode_pod(pod_manifest(status={"conditions": conditions})).ready is False
 
 
+@pytest.mark.parametrize(
+    ("conditions", "time"),
+    [
+        ([], None),
+        ([{"type": "Ready", "status": "True"}], None),
+        ([{"type": "Ready", "lastTransitionTime": None}], None),
+        ([{"type": "Initialized", "lastTransitionTime": "2026-06-01T00:00:01Z"}], None),
+        (
+            [
+                {"type": "Initialized", "lastTransitionTime": "2026-06-01T00:00:01Z"},
+                {"type": "Ready", "lastTransitionTime": "2026-06-01T00:00:02Z"},
+                {"type": "Ready", "lastTransitionTime": "2026-06-01T00:00:03Z"},
+            ],
+            "2026-06-01T00:00:02Z",
+        ),
+    ],
+)
+def test_a_pod_says_when_its_ready_condition_changed_last(
+    conditions: object, time: str | None
+) -> None:
+    pod = decode_pod(pod_manifest(status={"conditions": conditions}))
+    assert pod.ready_transition_time == time
+
+
+@pytest.mark.parametrize("time", ["yesterday", 5])
+def test_a_time_of_a_ready_condition_that_is_none_is_refused(time: object) -> None:
+    conditions = [{"type": "Initialized"}, {"type": "Ready", "lastTransitionTime": time}]
+    manifest = pod_manifest(status={"conditions": conditions})
+    _refuses(decode_pod, manifest, "status.conditions[1].lastTransitionTime", time)
+
+
 def test_a_node_is_where_its_label_says() -> None:
     labels = {"topology.kubernetes.io/zone": "a", "other": "b"}
     model = decode_node(node_manifest(metadata={"name": "n", "labels": labels}))

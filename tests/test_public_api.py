@@ -48,6 +48,8 @@ from endpointslice import (
     SingleObject,
     SkippedPod,
     SliceTemplate,
+    SliceTracker,
+    TriggerTimes,
     UpdateSlice,
     apply_plan,
     assign_hints,
@@ -74,6 +76,7 @@ from endpointslice import (
     reconcile_service,
     select_pods,
     slice_template,
+    trigger_time,
 )
 from endpointslice.simulate import (
     WORKLOADS,
@@ -186,7 +189,8 @@ def test_the_fixed_names_are_there() -> None:
         EndpointSubset EndpointAddress endpoints_to_groups slices_to_endpoints mirror
         encode_plan reconcile reconcile_service CreateSlice UpdateSlice DeleteSlice Plan apply_plan
         check_plan price_plan explain_plan Cost PackingStrategy KubernetesPacking MinimalWrites
-        Generational Rendezvous Repack SingleObject ChurnTracker minimum_writes protobuf_size
+        Generational Rendezvous Repack SingleObject ChurnTracker SliceTracker trigger_time
+        minimum_writes protobuf_size
         json_size EndpointSliceError ManifestError ModelError DuplicateEndpointError ConflictError
         TraceError UnsoundPlanError
     """
@@ -266,6 +270,11 @@ def test_results_have_the_types_that_are_documented() -> None:
     assert_type(encode_plan(plan), dict[str, Any])
     assert_type(ChurnTracker().observe(plan), ChurnTracker)
     assert_type(ChurnTracker()(member), bool)
+    tracker = assert_type(SliceTracker().planned(plan), SliceTracker)
+    assert_type(tracker.observed(item).deleted(item), SliceTracker)
+    assert_type(tracker.is_stale([item]), bool)
+    times = assert_type(trigger_time(service, pods), TriggerTimes)
+    assert_type(times.time, str | None)
 
 
 def test_results_of_simulations_have_the_types_that_are_documented() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
+from operator import itemgetter
 from sys import intern
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from endpointslice.manifests.fields import (
     string_of,
     strings_of,
 )
-from endpointslice.manifests.metadata import decode_meta
+from endpointslice.manifests.metadata import decode_meta, time_of
 from endpointslice.models import (
     ContainerPort,
     Node,
@@ -156,10 +157,18 @@ def _decode_ready(manifest: Mapping[str, Any]) -> bool:
     return manifest.get("type") == "Ready" and manifest.get("status") == "True"
 
 
+def _decode_transition(manifest: Mapping[str, Any]) -> tuple[bool, str | None] | None:
+    if manifest.get("type") != "Ready":
+        return None
+    return manifest.get("status") == "True", time_of(manifest, "lastTransitionTime")
+
+
 def _decode_pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
+    transitions = list(filter(None, decode_each(status, "conditions", _decode_transition)))
     return {
         "phase": intern(str(string_of(status, "phase"))),
-        "ready": any(decode_each(status, "conditions", _decode_ready)),
+        "ready": any(map(itemgetter(0), transitions)),
+        "ready_transition_time": transitions[0][1] if transitions else None,
         "pod_ip": string_of(status, "podIP"),
         "pod_ips": tuple(filter(None, decode_each(status, "podIPs", _decode_pod_ip))),
     }

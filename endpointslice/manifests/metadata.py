@@ -78,7 +78,7 @@ def _decode_owner(manifest: Mapping[str, Any]) -> OwnerReference:
     return attrs.evolve(owner, extra=extra) if extra else owner
 
 
-def _time_of(manifest: Mapping[str, Any], name: str) -> str | None:
+def time_of(manifest: Mapping[str, Any], name: str) -> str | None:
     """An RFC 3339 time, as it is spelled."""
     text = optional_string_of(manifest, name)
     if text is not None:
@@ -92,7 +92,7 @@ def _time_of(manifest: Mapping[str, Any], name: str) -> str | None:
 def _check_managed_fields(entry: Mapping[str, Any]) -> None:
     for name in ("manager", "operation", "apiVersion", "fieldsType", "subresource"):
         string_of(entry, name)
-    _time_of(entry, "time")
+    time_of(entry, "time")
     object_of(entry, "fieldsV1")
 
 
@@ -121,8 +121,8 @@ def decode_meta(manifest: Mapping[str, Any]) -> ObjectMeta:
             labels=shared_string_map_of(meta, "labels"),
             annotations=string_map_of(meta, "annotations"),
             owner_references=decode_each(meta, "ownerReferences", _decode_owner),
-            creation_timestamp=_time_of(meta, "creationTimestamp"),
-            deletion_timestamp=_time_of(meta, "deletionTimestamp"),
+            creation_timestamp=time_of(meta, "creationTimestamp"),
+            deletion_timestamp=time_of(meta, "deletionTimestamp"),
             extra=_unmodelled_meta(meta),
         )
     except ManifestError as error:
