@@ -466,6 +466,28 @@ def test_what_a_strategy_makes_of_an_endpoint_is_not_what_is_desired() -> None:
     assert update.reasons == (Reason.HINTS_CHANGED,)
 
 
+@attrs.frozen
+class _Twice:
+    """A strategy with a fault: it places what is new twice in one slice."""
+
+    def pack(self, diff: Diff) -> Packing:
+        packing = MinimalWrites().pack(diff)
+        return Packing(
+            tuple(attrs.evolve(item, added=item.added * 2) for item in packing.placements)
+        )
+
+
+def test_what_a_strategy_places_twice_is_repaired_by_the_next_plan() -> None:
+    reconciler = made(stored("web-1", 1), strategy=_Twice())
+    reconciler.apply(upserted=[group(2)])
+    assert reconciler.slices[0].endpoints == endpoints(1, 2, 2)
+    assert reconciler.desired == (group(1, 2),)
+    (update,) = reconciler.apply().updates
+    assert update.reasons == (Reason.DUPLICATES_REMOVED,)
+    assert update.after.endpoints == endpoints(1, 2)
+    assert reconciler.apply().is_empty
+
+
 def test_bad_slices_are_refused() -> None:
     with pytest.raises(ModelError, match="two slices of one name"):
         made(stored("web-1", 1), stored("web-1", 2))
