@@ -245,7 +245,8 @@ def diff_group(
     standing = standing or Standing(template, partition)
     slices = sorted(current, key=lambda stored: stored.metadata.name)
     left = index_endpoints(desired)
-    clean, touched = _compare(slices, left, standing, capacity)
+    found = (tuple(map(left.pop, stored.keys, _NONE)) for stored in slices)
+    clean, touched = _compare(slices, found, standing, capacity)
     doubled: Mapping[EndpointKey, Endpoint] = {}
     if touched and _has_duplicates(clean, touched):
         doubled = wanted = index_endpoints(desired)
@@ -275,17 +276,15 @@ def diff_group(
 
 
 def _compare(
-    slices: Sequence[EndpointSlice],
-    left: dict[EndpointKey, Endpoint],
+    slices: Iterable[EndpointSlice],
+    matches: Iterable[tuple[Endpoint | None, ...]],
     standing: Standing,
     capacity: int,
 ) -> tuple[list[EndpointSlice], list[_Touched]]:
-    """Part slices that hold just what is wanted from others; what is found is taken from `left`."""
-    pop = left.pop
+    """Part slices that hold just what is wanted of each from others."""
     clean: list[EndpointSlice] = []
     touched: list[_Touched] = []
-    for stored in slices:
-        found = tuple(map(pop, stored.keys, _NONE))
+    for stored, found in zip(slices, matches, strict=True):
         reasons = standing.reasons(stored)
         if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
             clean.append(stored)
@@ -335,22 +334,16 @@ def _resolve_duplicates(
         return min(copies, key=lambda i: (is_dirty[i], not copies[i], i))
 
     owner = {key: keeper(copies) for key, copies in shared.items()}
-    clean: list[EndpointSlice] = []
-    touched: list[_Touched] = []
+    matches = []
     for i, stored in enumerate(slices):
         placed: set[EndpointKey] = set()
-        matches: list[Endpoint | None] = []
+        found: list[Endpoint | None] = []
         for key in stored.keys:
             stays = owner.get(key, i) == i and key not in placed
             placed.add(key)
-            matches.append(wanted.get(key) if stays else None)
-        found = tuple(matches)
-        reasons = standing.reasons(stored)
-        if is_same(found, stored.endpoints) and not reasons and len(found) <= capacity:
-            clean.append(stored)
-        else:
-            touched.append(_Touched(stored, found, reasons))
-    return clean, touched
+            found.append(wanted.get(key) if stays else None)
+        matches.append(tuple(found))
+    return _compare(slices, matches, standing, capacity)
 
 
 # --- all groups -------------------------------------------------------------------------------
