@@ -6,6 +6,7 @@ from typing import Any, final
 
 import attrs
 import httpx2
+import msgspec
 from lightkube.core.generic_client import BasicRequest
 from lightkube.resources.discovery_v1 import EndpointSlice
 
@@ -84,7 +85,7 @@ def _prepared(generic: Any, request: SliceRequest) -> httpx2.Request:
             method=call.method,
             url=call.path,
             params=dict(call.query),
-            data=call.body,
+            data=None if call.content is None else msgspec.Raw(call.content),
             headers=call.headers,
         )
     )

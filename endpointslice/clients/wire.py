@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from endpointslice.clients.requests import Answer, SliceRequest, Verb
+from endpointslice.errors import ModelError
 
 __all__ = ["HttpCall", "answer_of", "call_of", "lost"]
 
@@ -16,6 +17,8 @@ _ROOT: Final = "apis/discovery.k8s.io/v1/namespaces"
 _JSON: Final = "application/json"
 #: JSON is YAML; every server since 1.16 takes this type for a server-side apply.
 _APPLY: Final = "application/apply-patch+yaml"
+#: What is asked of all slices of a namespace, and not of one.
+_OF_ALL: Final = frozenset([Verb.CREATE, Verb.LIST])
 
 
 @final
@@ -28,14 +31,14 @@ class HttpCall:
         path: Below the server's URL, quoted, without a slash at the start.
         query: Names and values, not quoted.
         headers: `Accept`, and `Content-Type` if there is a body.
-        body: The JSON object to send; None for no body.
+        content: The body, the same bytes through every client; None for none.
     """
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
     headers: dict[str, str]
-    body: dict[str, Any] | None = None
+    content: bytes | None = attrs.field(default=None, repr=False)
 
     @property
     def target(self) -> str:
@@ -43,18 +46,19 @@ class HttpCall:
         query = urlencode(self.query, quote_via=quote)
         return f"/{self.path}?{query}" if query else f"/{self.path}"
 
-    @property
-    def content(self) -> bytes | None:
-        """The body in bytes."""
-        return None if self.body is None else json.dumps(self.body).encode()
-
 
 def call_of(request: SliceRequest) -> HttpCall:
     """Say a request in HTTP.
 
-    Complexity: O(1); the manifest is neither copied nor read, but for its top level.
+    Raises:
+        ModelError: The verb is of one slice, and the request does not say which: a path without
+            a name is the one of all slices.
+
+    Complexity: O(size of the manifest).
     Source: Kubernetes API reference, EndpointSlice v1 discovery.k8s.io.
     """
+    if not request.name and request.verb not in _OF_ALL:
+        raise ModelError("name", f"must be given with {request.verb.value}", request.name)
     collection = f"{_ROOT}/{quote(request.namespace, safe='')}/endpointslices"
     item = f"{collection}/{quote(request.name, safe='')}"
     match request.verb:
@@ -69,7 +73,7 @@ def call_of(request: SliceRequest) -> HttpCall:
                 method="DELETE",
                 path=item,
                 headers={"Accept": _JSON, "Content-Type": _JSON},
-                body=_delete_options(request),
+                content=_json(_delete_options(request)),
             )
         case Verb.GET:
             return HttpCall(method="GET", path=item, headers={"Accept": _JSON})
@@ -128,7 +132,7 @@ def _write(method: str, path: str, request: SliceRequest, content_type: str) -> 
         path=path,
         query=tuple(pair for pair in query if pair[1]),
         headers={"Accept": _JSON, "Content-Type": content_type},
-        body=dict(request.manifest or {}),
+        content=_json(dict(request.manifest or {})),
     )
 
 
@@ -141,3 +145,7 @@ def _delete_options(request: SliceRequest) -> dict[str, Any]:
     if request.dry_run:
         options["dryRun"] = ["All"]
     return options
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
