@@ -83,7 +83,7 @@ _SERVICES: Final = f"/api/v1/namespaces/{NAMESPACE}/services"
 _QUOTAS: Final = f"/api/v1/namespaces/{NAMESPACE}/resourcequotas"
 _HOLD: Final = "example.com/hold"
 #: Numbers of endpoints: that come and go, that only a person adds, and the other manager's.
-_UNIVERSE: Final = range(9)
+_UNIVERSE: Final = range(12)
 _BY_HAND: Final = range(50, 53)
 _FOREIGN: Final = range(70, 76)
 _ON_READS: Final = (
@@ -581,11 +581,11 @@ class Replica:
     def catch_up(self) -> None:
         """Hear everything, and know what is wanted."""
         self.view = self._storm.truth[-1]
-        if self._cache is None:
-            self._list()
-        self.look()
-        if self._cache is None:
-            self._list()
+        for _ in range(3):
+            # A watch may turn out to be cut off, and the next one to be too old.
+            if self._cache is None:
+                self._list()
+            self.look()
         if self._cache is not None and self.run is None:
             if self._tracker.is_stale(self._cache.values()):
                 raise Violation(f"{self.name} waits for ever: {self._tracker}")
@@ -622,6 +622,10 @@ class Replica:
     def _begin(self) -> None:
         storm = self._storm
         self.is_quiet = False
+        if storm.rng.random() < 0.6:
+            self.view = storm.truth[-1]
+        if storm.rng.random() < 0.3:
+            self.look(storm.rng.choice((1, 2, None)))
         if self._cache is None:
             self._list()
         if self._cache is None:
@@ -643,6 +647,9 @@ class Replica:
             storm.counts["plan from a view that lags"] += 1
         if storm.rng.random() < 0.5:
             self._tracker = self._tracker.planned(plan)
+        storm.counts["update without a change"] += sum(
+            item.before == item.after for item in plan.updates
+        )
         storm.tell(
             "%s: plans %d writes, knowing all up to %d", self.name, len(plan.operations), self._version
         )
@@ -941,7 +948,7 @@ class Storm:
             self._delete(event, "other")
             return
         body = json.loads(json.dumps(event.manifest))
-        body["endpoints"] = body.get("endpoints", [])[:1] or [{"addresses": ["10.0.0.99"]}]
+        body["endpoints"] = (body.get("endpoints") or [])[:1]
         body["metadata"].setdefault("annotations", {})["theirs"] = str(rng.random())
         self._put(body, "other")
 
@@ -960,7 +967,8 @@ class Storm:
         event = rng.choice(mine)
         stored = event.stored
         body = json.loads(json.dumps(event.manifest))
-        meta, members = body["metadata"], body.setdefault("endpoints", [])
+        meta = body["metadata"]
+        members = body["endpoints"] = body.get("endpoints") or []
         what = rng.choice(
             ("delete", "delete", "take out", "put in", "note", "hold", "field", "steal", "label")
         )
@@ -1031,25 +1039,25 @@ class Storm:
         rng = self.rng
         replica = rng.choice(self.replicas)
         chance = rng.random()
-        if chance < 0.50:
-            for _ in range(rng.randint(1, 8)):
+        if chance < 0.70:
+            if rng.random() < 0.3:
+                self._change()
+            for _ in range(rng.randint(1, 15)):
                 replica.advance()
-                if replica.run is None:
+                if replica.is_quiet or rng.random() < 0.1:
                     break
-        elif chance < 0.66:
-            replica.look(rng.choice((1, 2, 3, None)), is_cut=rng.random() < 0.1)
-        elif chance < 0.72:
-            replica.view = self.truth[-1]
         elif chance < 0.80:
+            replica.look(rng.choice((1, 2, 3, None)), is_cut=rng.random() < 0.1)
+        elif chance < 0.85:
             self._change()
-        elif chance < 0.83:
+        elif chance < 0.88:
             self._meddle()
-        elif chance < 0.86:
-            self._act_as_other()
         elif chance < 0.90:
+            self._act_as_other()
+        elif chance < 0.93:
             if self._late:
                 self._come_late()
-        elif chance < 0.95:
+        elif chance < 0.96:
             self.counts["death"] += 1
             if replica.run is not None and rng.random() < 0.5:
                 self.counts["death between a request and its answer"] += 1
