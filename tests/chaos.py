@@ -387,9 +387,13 @@ class Judge:
                 raise Violation(f"{result} was sent")
         elif not tried.sent or result.requests != len(tried.sent):
             raise Violation(f"{result} is said to have taken {result.requests} requests")
-        elif outcome in (Outcome.CONFLICT, Outcome.REFUSED, Outcome.FAILED):
+        elif outcome in (Outcome.REFUSED, Outcome.FAILED):
+            if events:
+                raise Violation(f"{result}, and it had its effect")
+        elif outcome is Outcome.CONFLICT:
+            # What had its effect, and no answer, may have been undone before it was read back.
             if events and not tried.is_lost:
-                raise Violation(f"{result} had its effect")
+                raise Violation(f"{result}, and it had its effect")
         elif outcome is Outcome.APPLIED and not events and not tried.is_lost:
             if operation.before != operation.after:
                 raise Violation(f"{result} had no effect")
@@ -818,8 +822,13 @@ class Storm:
         self._send(sent, actor)
         if sent.events:
             self.counts["late, and took effect"] += 1
-        if tried is not None and self.judge.check_copies(tried):
-            self.counts["second copy"] += 1
+        if tried is not None:
+            if tried.result is not None and tried.events and tried.result.outcome in (
+                Outcome.REFUSED, Outcome.FAILED
+            ):
+                raise Violation(f"{tried.result}, and it came late")
+            if self.judge.check_copies(tried):
+                self.counts["second copy"] += 1
 
     def _by_hand(self, method: str, target: str, body: object = b"", *, actor: str) -> Any:
         """What others do; the server fails them not."""

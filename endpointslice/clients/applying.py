@@ -313,6 +313,8 @@ class _Writer:
     def _write(self, operation: Operation) -> Steps[_Verdict]:
         names = self._candidates(operation)
         request = self._request(operation, next(names))
+        # What had no answer may still be on its way, whatever is said to its repetition.
+        refused, failed = Outcome.REFUSED, Outcome.FAILED
         while True:
             answer = yield from self.session.send(request)
             if 200 <= answer.status < 300:
@@ -322,14 +324,15 @@ class _Writer:
                 return _result(operation, Outcome.APPLIED, answer, stored), _Scope.NOTHING
             if is_put_off(answer):
                 if not (yield from self.session.rest(answer)):
-                    return _result(operation, Outcome.FAILED, answer), _Scope.ALL
+                    return _result(operation, failed, answer), _Scope.ALL
                 continue
             lost = is_lost(answer)
             if lost:
+                refused = failed = Outcome.UNKNOWN
                 if not (yield from self.session.rest(answer)):
                     return _result(operation, Outcome.UNKNOWN, answer), _Scope.ALL
             elif not _is_contested(operation, request, answer):
-                return _result(operation, Outcome.REFUSED, answer), _scope_of(answer)
+                return _result(operation, refused, answer), _scope_of(answer)
             found, stored = yield from self._read_back(operation, request, answer)
             match found:
                 case _Found.WANTED:
@@ -337,7 +340,7 @@ class _Writer:
                 case _Found.UNTOUCHED:
                     # The conflict was with something else, as with a quota's own count.
                     if not lost and not (yield from self.session.rest(answer)):
-                        return _result(operation, Outcome.FAILED, answer), _Scope.ALL
+                        return _result(operation, failed, answer), _Scope.ALL
                 case _Found.TAKEN if name := next(names, ""):
                     request = self._request(operation, name)
                 case _Found.CHANGED | _Found.TAKEN:
