@@ -43,7 +43,7 @@ class HttpCall:
     @property
     def target(self) -> str:
         """Path and query, quoted, with a slash at the start."""
-        query = urlencode(self.query, quote_via=quote)
+        query = urlencode(self.query)
         return f"/{self.path}?{query}" if query else f"/{self.path}"
 
 
@@ -125,7 +125,7 @@ def _write(method: str, path: str, request: SliceRequest, content_type: str) -> 
     query = (
         ("dryRun", "All" if request.dry_run else ""),
         ("fieldManager", request.field_manager),
-        ("force", "true" if request.force and request.verb is Verb.APPLY else ""),
+        ("force", "true" if request.force else ""),
     )
     return HttpCall(
         method=method,
