@@ -34,7 +34,6 @@ from cryptography.x509.oid import NameOID
 
 from endpointslice.clients.adapters import as_async_slice_client, as_slice_client
 from endpointslice.clients.requests import Answer, SliceRequest, Verb
-from endpointslice.errors import ModelError
 from endpointslice.testing import (
     ApiServer,
     Cluster,
@@ -474,18 +473,6 @@ def test_a_manifest_is_not_changed(send: Send) -> None:
     manifest = a_slice()
     send(create(manifest, dry_run=True, field_manager="mine"))
     assert manifest == a_slice()
-
-
-@pytest.mark.parametrize("verb", [Verb.UPDATE, Verb.APPLY, Verb.DELETE, Verb.GET])
-def test_a_request_on_one_slice_never_reaches_all_of_them(
-    send: Send, cluster: Cluster, tap: Tap, verb: Verb
-) -> None:
-    load(cluster)
-    with pytest.raises(ModelError) as caught:
-        send(ask(verb, manifest=a_slice()))
-    assert caught.value.field == "name"
-    assert tap.requests == []
-    assert list(stored(cluster)) == [NAME]
 
 
 @pytest.mark.parametrize("open_client", CLIENTS.values(), ids=CLIENTS)
