@@ -635,6 +635,15 @@ def test_a_deterministic_create_whose_answer_was_lost_is_read_back_by_its_name()
     assert script.verbs == ["create", "get", "create", "get", "create"]
 
 
+@pytest.mark.parametrize("refusal", [failure(403), failure(422), busy(3600)])
+def test_what_had_no_answer_stays_unknown_though_its_repetition_is_refused(refusal: Answer) -> None:
+    script = Script([LOST, shown(BEFORE), refusal])
+    result = carried_out(script, plan_of(UPDATE))
+    assert outcomes(result) == ["unknown"]
+    assert result.results[0].status == refusal.status
+    assert result.written.is_empty
+
+
 def test_what_cannot_be_read_back_is_unknown_and_stops_the_plan() -> None:
     for script in (
         Script([LOST, failure(403)]),
