@@ -107,7 +107,7 @@ _ON_WRITES: Final = (
 _Place: TypeAlias = tuple[GroupKey, EndpointKey]
 Send: TypeAlias = Callable[[SliceRequest], Answer]
 #: One in so many histories is played over HTTP, through one client or another.
-_OVER_HTTP: Final = 47
+OVER_HTTP: Final = 47
 
 
 class ViolationError(AssertionError):
@@ -730,12 +730,12 @@ def in_process(cluster: Cluster, request: SliceRequest) -> Answer:
 @contextmanager
 def connected(seed: int, cluster: Cluster) -> Iterator[Send]:
     """Send requests to a cluster: in this process, or now and then over HTTP with a real client."""
-    if seed % _OVER_HTTP:
+    if seed % OVER_HTTP:
         yield partial(in_process, cluster)
         return
     from tests.clients import CLIENTS
 
-    name = sorted(CLIENTS)[seed // _OVER_HTTP % len(CLIENTS)]
+    name = sorted(CLIENTS)[seed // OVER_HTTP % len(CLIENTS)]
     with (
         ApiServer(cluster) as server,
         TemporaryDirectory() as folder,
@@ -1313,7 +1313,7 @@ def table(reports: Sequence[Report]) -> str:
     lines += [f"| {outcome} | {total[f'outcome {outcome}']:,} |" for outcome in Outcome]
     syncs = Counter(report.syncs for report in reports if not report.violation)
     spread = ", ".join(f"{number} in {syncs[number]:,}" for number in sorted(syncs))
-    http = sum(not report.seed % _OVER_HTTP for report in reports)
+    http = sum(not report.seed % OVER_HTTP for report in reports)
     lines += [
         "",
         f"- histories: {len(reports):,}, {http:,} of them over HTTP",
