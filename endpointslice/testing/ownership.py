@@ -67,7 +67,8 @@ def fields_of(resource: Resource, manifest: Mapping[str, Any]) -> Fields:
                 if part not in _UNOWNED:
                     _collect(fields, ("f:metadata", f"f:{part}"), part, item, keys)
         elif resource is SLICES:
-            fields["f:" + name,] = value
+            if value is not None:
+                fields[(f"f:{name}",)] = value
         else:
             _collect(fields, (f"f:{name}",), name, value, keys)
     return fields

@@ -87,6 +87,13 @@ def _decoding(resource: Resource) -> str:
     return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
 
 
+def empty_to_null(resource: Resource, manifest: dict[str, Any]) -> None:
+    """Lists that are empty, as they come back from etcd."""
+    if resource is SLICES:
+        for name in ("endpoints", "ports"):
+            manifest[name] = manifest[name] or None
+
+
 def _check_kind(resource: Resource, sent: Mapping[str, Any]) -> None:
     kind, version = sent.get("kind") or resource.kind, sent.get("apiVersion")
     version = version or resource.api_version
@@ -123,8 +130,7 @@ def _read_metadata(meta: Mapping[str, Any], unknown: list[str]) -> dict[str, Any
 def _read_endpoints(sent: Any, unknown: list[str]) -> Any:
     if not isinstance(sent, list):
         return sent
-    # As Go's encoding of a list that has not been allocated.
-    return [_read_endpoint(item, i, unknown) for i, item in enumerate(sent)] or None
+    return [_read_endpoint(item, i, unknown) for i, item in enumerate(sent)]
 
 
 def _read_endpoint(sent: Any, i: int, unknown: list[str]) -> Any:
@@ -162,7 +168,7 @@ def _read_ports(sent: Any, unknown: list[str]) -> Any:
         port = {"name": "", "protocol": "TCP"}
         port.update({name: item[name] for name in _PORT if item.get(name) is not None})
         ports.append(port)
-    return ports or None
+    return ports
 
 
 # --- other kinds ------------------------------------------------------------------------------
@@ -174,12 +180,6 @@ def _as_it_is(rest: dict[str, Any]) -> dict[str, Any]:
 
 def _object(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
-
-
-def _namespace(rest: dict[str, Any]) -> dict[str, Any]:
-    spec = {"finalizers": ["kubernetes"], **_object(rest.get("spec"))}
-    status = {"phase": "Active", **_object(rest.get("status"))}
-    return {**rest, "spec": spec, "status": status}
 
 
 def _pod(rest: dict[str, Any]) -> dict[str, Any]:
@@ -210,4 +210,4 @@ def _service(rest: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "spec": spec, "status": {"loadBalancer": {}, **_object(rest.get("status"))}}
 
 
-_DEFAULTS: Final = {"Namespace": _namespace, "Pod": _pod, "Service": _service}
+_DEFAULTS: Final = {"Pod": _pod, "Service": _service}

@@ -31,7 +31,7 @@ from endpointslice.testing.resources import (
     Resource,
 )
 from endpointslice.testing.rules import bumps_generation, check
-from endpointslice.testing.schema import read_manifest, strict_error
+from endpointslice.testing.schema import empty_to_null, read_manifest, strict_error
 from endpointslice.testing.selectors import Selector
 from endpointslice.testing.store import Store, Stored, key_of
 
@@ -252,13 +252,9 @@ class Writer:
             meta["generation"] = 1
         else:
             meta.pop("generation", None)
-        self._prepare(resource, manifest)
-        if not meta.get("name") and isinstance(meta.get("generateName"), str):
-            meta["name"] = self._new_name(resource, meta.get("namespace", ""), meta["generateName"])
-        check(resource, manifest, None)
-        if "resourceVersion" in meta:
-            message = "resourceVersion should not be set on objects to be created"
-            raise StatusError(500, "", message)
+        if resource is NAMESPACES and meta.get("name"):
+            labels = {**meta.get("labels", {}), "kubernetes.io/metadata.name": meta["name"]}
+            meta["labels"] = labels
         if owners is None:
             owners = update_owners(
                 resource,
@@ -269,6 +265,14 @@ class Writer:
                 subresource="",
                 now=now,
             )
+        empty_to_null(resource, manifest)
+        self._prepare(resource, manifest)
+        if not meta.get("name") and isinstance(meta.get("generateName"), str):
+            meta["name"] = self._new_name(resource, meta.get("namespace", ""), meta["generateName"])
+        check(resource, manifest, None)
+        if "resourceVersion" in meta:
+            message = "resourceVersion should not be set on objects to be created"
+            raise StatusError(500, "", message)
         meta["managedFields"] = owners
         if self._store.get(resource, key_of(meta.get("namespace", ""), meta["name"])):
             name = meta["name"]
@@ -320,9 +324,9 @@ class Writer:
     def _prepare(self, resource: Resource, manifest: dict[str, Any]) -> None:
         """What a kind of its own gets on create."""
         meta = manifest["metadata"]
-        if resource is NAMESPACES and meta.get("name"):
-            labels = {**meta.get("labels", {}), "kubernetes.io/metadata.name": meta["name"]}
-            meta["labels"] = labels
+        if resource is NAMESPACES:
+            manifest["spec"] = {"finalizers": ["kubernetes"]}
+            manifest["status"] = {"phase": "Active"}
         elif resource is PODS:
             manifest["status"] = {"phase": "Pending"}
         elif resource is SERVICES:
@@ -424,9 +428,6 @@ class Writer:
             manifest.pop("status", None)
             if "status" in stored:
                 manifest["status"] = stored["status"]
-        if resource.has_generation and bumps_generation(resource, stored, manifest):
-            meta["generation"] = before.get("generation", 0) + 1
-        check(resource, manifest, stored)
         if owners is None:
             owners = update_owners(
                 resource,
@@ -437,6 +438,10 @@ class Writer:
                 subresource=call.subresource,
                 now=self._now(),
             )
+        empty_to_null(resource, manifest)
+        if resource.has_generation and bumps_generation(resource, stored, manifest):
+            meta["generation"] = before.get("generation", 0) + 1
+        check(resource, manifest, stored)
         meta["managedFields"] = owners
         meta["resourceVersion"] = before["resourceVersion"]
         manifest["metadata"] = {key: meta[key] for key in _order(meta)}
