@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 import attrs
 
+from endpointslice.testing.calls import Call, not_found
 from endpointslice.testing.controllers import collect
 from endpointslice.testing.faults import (
     AFTER,
-    ConnectionDroppedError,
     Fault,
     FaultKind,
     Faults,
@@ -31,17 +31,17 @@ from endpointslice.testing.messages import (
     answer,
     dump,
     invalid_options,
+    is_true,
     refusal,
 )
 from endpointslice.testing.resources import (
     BUILT_IN,
     DEFINITIONS,
-    NAMESPACES,
     Resource,
     discovery_of,
     resources_of,
 )
-from endpointslice.testing.selectors import selector_of
+from endpointslice.testing.selectors import Selector, selector_of
 from endpointslice.testing.store import Change, Store
 from endpointslice.testing.watching import (
     Watch,
@@ -50,14 +50,13 @@ from endpointslice.testing.watching import (
     event,
     initial_events,
 )
-from endpointslice.testing.writes import Call, Writer, not_found
+from endpointslice.testing.writes import Writer
 
 __all__ = ["Cluster", "Denial", "Served"]
 
 _SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_TRUE: Final = frozenset(["true", "1"])
 
 
 @final
@@ -219,6 +218,11 @@ class Cluster:
         """What was answered, in order; the last 100,000."""
         with self._changed:
             return tuple(self._requests)
+
+    @property
+    def token(self) -> str:
+        """The bearer token that is asked for; "" if there is none."""
+        return self._token.decode()
 
     @property
     def resource_version(self) -> str:
@@ -499,7 +503,7 @@ class Cluster:
         resource, visible, store = call.resource, self._visible(), self._store
         first: list[bytes] = []
         selects = _selector(call)
-        sends_initial = call.query.get("sendInitialEvents") in _TRUE
+        sends_initial = is_true(call.query.get("sendInitialEvents"))
         if sends_initial and call.query.get("resourceVersionMatch") != "NotOlderThan":
             raise invalid_options(
                 "ListOptions",
@@ -508,7 +512,7 @@ class Cluster:
                 "Forbidden: sendInitialEvents requires setting resourceVersionMatch to "
                 "NotOlderThan",
             )
-        has_bookmarks = call.query.get("allowWatchBookmarks") in _TRUE
+        has_bookmarks = is_true(call.query.get("allowWatchBookmarks"))
         if sends_initial or not since:
             found = [
                 item
@@ -544,18 +548,18 @@ class Cluster:
         return watch
 
 
-def _selector(call: Call) -> Any:
+def _selector(call: Call) -> Selector:
     fields = call.query.get("fieldSelector", "")
     if call.verb == "watch" and call.name:
         fields = f"metadata.name={call.name}"
-    return selector_of(call.query.get("labelSelector", ""), fields)
+    return selector_of(call.resource, call.query.get("labelSelector", ""), fields)
 
 
 def _verb(request: HttpRequest, name: str) -> str:
     """Kubernetes' word for what is asked; "" for what cannot be asked."""
     match request.method:
         case "GET":
-            if request.query.get("watch") in _TRUE:
+            if is_true(request.query.get("watch")):
                 return "watch"
             return "get" if name else "list"
         case "DELETE":

@@ -136,6 +136,7 @@ class Owner:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
+        """What tells it from other entries; whoever applies is the same in all versions."""
         version = "" if self.operation == "Apply" else self.api_version
         return self.manager, self.operation, version, self.subresource
 
@@ -145,6 +146,7 @@ class Owner:
         return f'"{self.manager}"{part}{using}'
 
     def encode(self) -> dict[str, Any]:
+        """As it stands in managedFields."""
         entry: dict[str, Any] = {
             "manager": self.manager,
             "operation": self.operation,
@@ -362,7 +364,7 @@ def _position(node: Any, step: str) -> Any:
 
 
 def _has_key(item: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return json.loads(_item_step(item, tuple(wanted))[2:]) == wanted
+    return bool(json.loads(_item_step(item, tuple(wanted))[2:]) == wanted)
 
 
 def _conflict(conflicts: list[tuple[Owner, list[FieldPath]]]) -> StatusError:

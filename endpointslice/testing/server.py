@@ -46,19 +46,15 @@ class ApiServer:
         cluster: Cluster | None = None,
         *,
         ssl_context: ssl.SSLContext | None = None,
-        token: str = "",
     ) -> None:
         """Serve nothing yet.
 
         Args:
             cluster: What to serve; by default an empty one.
             ssl_context: Serve HTTPS with its certificate; plain HTTP by default.
-            token: The bearer token to write into the kubeconfig; the one that the cluster asks
-                for.
         """
         self._cluster: Final = cluster if cluster is not None else Cluster()
         self._ssl_context: Final = ssl_context
-        self._token: Final = token
         self._listener: socket.socket | None = None
         self._port = 0
         self._lock: Final = threading.Lock()
@@ -83,14 +79,14 @@ class ApiServer:
         Args:
             certificate_authority: The path of the certificate to trust, for HTTPS.
         """
-        where = {"server": self.url}
+        where, token = {"server": self.url}, self._cluster.token
         if certificate_authority:
             where["certificate-authority"] = certificate_authority
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": where}],
-            "users": [{"name": "test", "user": {"token": self._token} if self._token else {}}],
+            "users": [{"name": "test", "user": {"token": token} if token else {}}],
             "contexts": [
                 {
                     "name": "test",

@@ -99,6 +99,7 @@ class Store:
         self._first = self.revision
 
     def get(self, resource: Resource, key: str) -> Stored | None:
+        """An object as it is now."""
         return self._objects.get((resource.group, resource.plural), {}).get(key)
 
     def put(self, resource: Resource, manifest: dict[str, Any]) -> Stored:
@@ -115,6 +116,7 @@ class Store:
         return stored
 
     def remove(self, resource: Resource, old: Stored) -> None:
+        """Take an object out, which counts as a write."""
         self.revision += 1
         meta = {**old.manifest["metadata"], "resourceVersion": str(self.revision)}
         gone = self._stored({**old.manifest, "metadata": meta}, self.revision)
