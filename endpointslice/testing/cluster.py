@@ -47,8 +47,8 @@ from endpointslice.testing.watching import (
     Watch,
     WatchOptions,
     bookmark,
-    event,
     initial_events,
+    too_old,
 )
 from endpointslice.testing.writes import Writer
 
@@ -108,6 +108,7 @@ class Cluster:
         without: Iterable[str] = (),
         token: str = "",
         user: str = "tester",
+        version: str = "v1.36.2",
         history: int = 5_000,
     ) -> None:
         """Make an empty cluster.
@@ -120,6 +121,7 @@ class Cluster:
             without: Which versions of API groups are not served: `discovery.k8s.io/v1`.
             token: The bearer token to ask for; "" for none.
             user: Who asks, for messages.
+            version: Of Kubernetes, as `/version` tells it; the rules are those of 1.36.
             history: How many writes can at least be watched and listed from; older ones expire.
         """
         chance = random.Random(seed)  # noqa: S311 - reproducible, and nothing here is a secret
@@ -131,6 +133,7 @@ class Cluster:
         self._without: Final = frozenset(without)
         self._token: Final = token.encode()
         self._user: Final = user
+        self._version: Final = version
         self._denials: list[Denial] = []
         self._watches: list[Watch] = []
         self._requests: deque[Served] = deque(maxlen=100_000)
@@ -305,6 +308,7 @@ class Cluster:
         """
         with self._changed:
             self._store.forget(self._store.revision, lists=lists)
+            self.release_watches()
             self.end_watches()
 
     def collect_garbage(self) -> None:
@@ -343,7 +347,7 @@ class Cluster:
         if call is None:
             document = None
             if request.method == "GET":
-                document = discovery_of(self._served(), request.path)
+                document = discovery_of(self._served(), request.path, self._version)
             if document is not None:
                 return answer(200, document)
             return _page_not_found()
@@ -513,7 +517,9 @@ class Cluster:
                 "NotOlderThan",
             )
         has_bookmarks = is_true(call.query.get("allowWatchBookmarks"))
-        if sends_initial or not since:
+        # A fault forgets all that was written.
+        floor = store.revision + 1 if is_expired else store.watch_floor
+        if (sends_initial or not since) and not is_expired:
             found = [
                 item
                 for item in store.objects(resource, visible)
@@ -539,10 +545,8 @@ class Cluster:
             visible=self._visible,
             is_cut=self._is_cut,
         )
-        if is_expired or since < store.watch_floor:
-            floor = store.revision if is_expired else store.watch_floor
-            message = f"too old resource version: {since} ({floor})"
-            watch.fail(event("ERROR", dump(StatusError(410, "Expired", message).status)))
+        if since < floor:
+            watch.fail(too_old(since, floor))
         else:
             self._watches.append(watch)
         return watch

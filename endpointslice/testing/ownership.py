@@ -20,6 +20,8 @@ FieldPath: TypeAlias = tuple[str, ...]
 Fields: TypeAlias = dict[FieldPath, Any]
 
 _CONTAINER: Final = object()
+#: An item of a list is owned by who states it, besides its fields.
+_ITEM: Final = object()
 #: What the server keeps itself, or what says which object it is.
 _UNOWNED: Final = frozenset(
     [
@@ -93,7 +95,7 @@ def _collect(
             if name in _ATOMIC_ITEMS:
                 fields[step] = item
             else:
-                fields[step] = _CONTAINER
+                fields[step] = _ITEM
                 for part, inner in item.items():
                     _collect(fields, (*step, f"f:{part}"), part, inner, keys)
     else:
@@ -307,8 +309,10 @@ def apply_fields(
         owner.fields -= set(paths)
     kept = wanted.union(*(owner.fields for owner in others))
     dropped = {path for path in mine.fields if path not in kept and path in after}
-    for path in sorted(dropped, key=len, reverse=True):
-        _drop(merged, path)
+    for path in sorted(dropped):
+        # What stands in something that goes need not go by itself.
+        if not any(path[:length] in dropped for length in range(1, len(path))):
+            _drop(merged, path)
     mine.fields = wanted
     if changed or dropped:
         mine.time = now

@@ -28,6 +28,8 @@ _MAX_BODY: Final = 8 * 1024 * 1024
 #: Seconds: how long a watch waits at once, and how long it lasts if nobody says.
 _POLL: Final = 30.0
 _WATCH: Final = 1_800.0
+#: Seconds that a client has to take what is sent last.
+_PATIENCE: Final = 1.0
 
 
 class _BadRequestError(Exception):
@@ -138,10 +140,13 @@ class ApiServer:
             socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
         acceptor.join()
         listener.close()
-        for connection in connections:
-            _shut(connection)
         self._cluster.end_watches()
-        for thread in threads:
+        for connection in connections:
+            _shut(connection, socket.SHUT_RD)
+        for thread, connection in zip(threads, connections, strict=True):
+            # Who is in the middle of an answer may end it, if the client reads it.
+            thread.join(_PATIENCE)
+            _shut(connection, socket.SHUT_RDWR)
             thread.join()
 
     # --- connections --------------------------------------------------------------------------
@@ -186,7 +191,7 @@ class ApiServer:
         try:
             request = _read_request(connection, reader)
         except _BadRequestError as error:
-            _respond(connection, HttpResponse(status=400, body=str(error).encode()), is_last=True)
+            _refuse(connection, reader, str(error))
             return False
         if request is None:
             return False
@@ -225,9 +230,19 @@ class ApiServer:
         return True
 
 
-def _shut(connection: socket.socket) -> None:
+def _shut(connection: socket.socket, how: int) -> None:
+    # The plain method: that of a TLS socket would let its thread write on without TLS.
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, how)
+
+
+def _refuse(connection: socket.socket, reader: BinaryIO, words: str) -> None:
+    """Answer what is no HTTP, and read what else was sent, lest it be answered with a reset."""
+    response = HttpResponse(status=400, body=words.encode())
+    _respond(connection, response, is_last=True)
+    _shut(connection, socket.SHUT_WR)
+    connection.settimeout(_PATIENCE)
+    reader.read(_MAX_BODY)
 
 
 # --- HTTP/1.1 ---------------------------------------------------------------------------------

@@ -94,9 +94,9 @@ class Store:
         self.list_floor = 0
         self._history: Final = history
         self._objects: dict[ResourceKey, dict[str, Stored]] = {}
-        #: Of all revisions after `_first`, without a gap.
+        #: Of all revisions after `first`, without a gap.
         self._changes: list[Change] = []
-        self._first = self.revision
+        self.first = self.revision
 
     def get(self, resource: Resource, key: str) -> Stored | None:
         """An object as it is now."""
@@ -135,8 +135,8 @@ class Store:
         self._changes.append(change)
         if len(self._changes) > 2 * self._history:
             del self._changes[: -self._history]
-            self._first = self._changes[0].version - 1
-            self.forget(self._first)
+            self.first = self._changes[0].version - 1
+            self.forget(self.first)
 
     def forget(self, version: int, *, lists: bool = True) -> None:
         """Let nobody watch from before a version, nor list what was then."""
@@ -146,7 +146,7 @@ class Store:
 
     def changes(self, since: int, until: int) -> Iterator[Change]:
         """What was written after a version, up to another, in order."""
-        for at in range(max(since - self._first, 0), until - self._first):
+        for at in range(max(since - self.first, 0), until - self.first):
             yield self._changes[at]
 
     def objects(self, resource: Resource, version: int | None = None) -> list[Stored]:
@@ -155,7 +155,7 @@ class Store:
         objects = self._objects.get(at, {})
         if version is not None and version < self.revision:
             objects = dict(objects)
-            for change in reversed(self._changes[max(version - self._first, 0) :]):
+            for change in reversed(self._changes[max(version - self.first, 0) :]):
                 if change.resource != at:
                     continue
                 if change.old is None:
