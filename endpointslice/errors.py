@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Self, final
 
 __all__ = [
+    "ApiError",
+    "ApplyError",
     "ConflictError",
     "DuplicateEndpointError",
     "EndpointSliceError",
@@ -180,3 +182,45 @@ class UnsoundPlanError(EndpointSliceError):
     def __str__(self) -> str:
         more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
         return f"sync at {self.at} ms: {self.problems[0]}{more}"
+
+
+@final
+class ApiError(EndpointSliceError):
+    """The API server did not give what it was asked for.
+
+    Attributes:
+        request: What was asked, in words.
+        status: The HTTP status; 0 if there was no answer.
+        reason: The server's word for it, as `Forbidden`; "" if it has none.
+        message: The server's sentence, or what became of the connection.
+    """
+
+    def __init__(self, request: str, status: int, reason: str, message: str) -> None:
+        super().__init__(request, status, reason, message)
+        self.request = request
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        words = " ".join(filter(None, [str(self.status or "no answer"), self.reason]))
+        return ": ".join(filter(None, [self.request, words, self.message]))
+
+
+@final
+class ApplyError(EndpointSliceError):
+    """A plan was not carried out, or not all of it.
+
+    Attributes:
+        problems: One sentence for each operation that was not done, in the order of the plan.
+        operations: How many operations the plan has.
+    """
+
+    def __init__(self, problems: tuple[str, ...], operations: int) -> None:
+        super().__init__(problems, operations)
+        self.problems = problems
+        self.operations = operations
+
+    def __str__(self) -> str:
+        head = f"{len(self.problems)} of {self.operations} operations were not carried out"
+        return "\n  ".join([f"{head}:", *self.problems])

@@ -37,14 +37,20 @@ class Verb(StrEnum):
     LIST = "list"
 
 
-def _is_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    if value and (len(value) > _MAX_NAME or not _NAME.fullmatch(value)):
-        raise ModelError(attribute.name, "must be a DNS subdomain of at most 253 characters", value)
+#: What is asked of one slice.
+_OF_A_SLICE: Final = frozenset((Verb.UPDATE, Verb.APPLY, Verb.DELETE, Verb.GET))
 
 
-def _is_namespace(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+def check_name(path: str, value: str) -> None:
+    """Refuse what is no name of a slice."""
+    if len(value) > _MAX_NAME or not _NAME.fullmatch(value):
+        raise ModelError(path, "must be a DNS subdomain of at most 253 characters", value)
+
+
+def check_namespace(path: str, value: str) -> None:
+    """Refuse what is no name of a namespace."""
     if len(value) > _MAX_NAMESPACE or not _NAMESPACE.fullmatch(value):
-        raise ModelError(attribute.name, "must be a DNS label of at most 63 characters", value)
+        raise ModelError(path, "must be a DNS label of at most 63 characters", value)
 
 
 @final
@@ -72,8 +78,8 @@ class SliceRequest:
     """
 
     verb: Verb
-    namespace: str = attrs.field(validator=_is_namespace)
-    name: str = attrs.field(default="", validator=_is_name)
+    namespace: str
+    name: str = ""
     manifest: Mapping[str, Any] | None = None
     uid: str = ""
     resource_version: str = ""
@@ -83,6 +89,12 @@ class SliceRequest:
     field_manager: str = ""
     force: bool = False
     dry_run: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        check_namespace("namespace", self.namespace)
+        # A delete without a name would be one of all slices.
+        if self.name or self.verb in _OF_A_SLICE:
+            check_name("name", self.name)
 
 
 @final

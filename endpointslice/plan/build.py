@@ -32,6 +32,7 @@ from endpointslice.plan.operations import (
     Operation,
     Plan,
     make_plan,
+    places,
     update_slice,
 )
 
@@ -381,7 +382,7 @@ def without_creates(plan: Plan) -> Plan:
         return plan
     gone: set[tuple[GroupKey, EndpointKey]] = set()
     for create in plan.creates:
-        gone |= _places(create.after)
+        gone |= places(create.after)
     unchanged = list(plan.unchanged)
     kept: list[Operation] = [*plan.updates, *plan.deletes]
     # What falls away took endpoints over, too, and those that gave them fall away with it. They
@@ -391,7 +392,7 @@ def without_creates(plan: Plan) -> Plan:
         left, kept, is_settled = kept, [], True
         for operation in left:
             assert operation.before is not None
-            before, after = _places(operation.before), _places(operation.after)
+            before, after = places(operation.before), places(operation.after)
             if gone.isdisjoint(before - after):
                 kept.append(operation)
             else:
@@ -400,10 +401,3 @@ def without_creates(plan: Plan) -> Plan:
                 is_settled = False
     unchanged.sort(key=lambda stored: stored.name)
     return Plan(tuple(kept), tuple(unchanged), min(plan.minimum_writes, len(kept)))
-
-
-def _places(stored: EndpointSlice | None) -> set[tuple[GroupKey, EndpointKey]]:
-    if stored is None:
-        return set()
-    group = stored.group_key
-    return {(group, key) for key in stored.keys}

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, final
 import attrs
 
 from endpointslice.diff import Reason
-from endpointslice.models import EndpointSlice, open_twin
+from endpointslice.models import EndpointKey, EndpointSlice, GroupKey, open_twin
 
 __all__ = ["CreateSlice", "DeleteSlice", "Operation", "Plan", "UpdateSlice"]
 
@@ -67,6 +67,14 @@ class DeleteSlice:
 
 
 Operation: TypeAlias = CreateSlice | UpdateSlice | DeleteSlice
+
+
+def places(stored: EndpointSlice | None) -> set[tuple[GroupKey, EndpointKey]]:
+    """Which endpoints of which group a slice holds: with other ports it is another backend."""
+    if stored is None:
+        return set()
+    group = stored.group_key
+    return {(group, key) for key in stored.keys}
 
 
 _Slices: TypeAlias = tuple[EndpointSlice, ...]
