@@ -9,10 +9,10 @@ those before it. What was done in between without being recorded, to make an obj
 controller work, is done here in `HIDDEN`, as the events of the recorded watches tell it.
 
 Only what cannot be equal is taken for equal: a uid, a resource version, and the random end of a
-name stand for ours one to one; a time must be a time; a continue token must say the same; the commit
-of the server's build is not looked at, nor the size of an object that is too large, for neither the
-object nor its size is known. What the recording leaves out of a body ("... 1000 endpoints", all but
-the names of a list) is left out of ours.
+name stand for ours one to one; a time must be a time; a continue token must say the same; the
+commit of the server's build is not looked at, nor the size of an object that is too large, for
+neither the object nor its size is known. What the recording leaves out of a body ("... 1000
+endpoints", all but the names of a list) is left out of ours.
 """
 
 from __future__ import annotations

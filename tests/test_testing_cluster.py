@@ -273,7 +273,7 @@ def test_a_manager_that_updates_takes_fields_from_one_that_applied(cluster: Clus
     one, two = found["metadata"]["managedFields"]
     assert (one["manager"], two["manager"]) == ("one", "two")
     assert "f:metadata" not in one["fieldsV1"]
-    label = {"f:kubernetes.io/service-name": {}}
+    label: dict[str, Any] = {"f:kubernetes.io/service-name": {}}
     assert two["fieldsV1"] == {"f:metadata": {"f:labels": label}}
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.apiserver_replay import DIFFERENCES, HIDDEN, OBSERVED, Outcome, load, replay_all, table
+from tests.apiserver_replay import (
+    DIFFERENCES,
+    HIDDEN,
+    OBSERVED,
+    Outcome,
+    Replay,
+    load,
+    replay_all,
+    table,
+)
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "testing.md"
 CASES = [case["case"] for case in load()]
@@ -40,14 +49,11 @@ def test_the_page_has_the_table_of_what_matches() -> None:
 
 
 def test_a_comparison_sees_what_differs() -> None:
-    from tests.apiserver_replay import Replay
-
     replay = Replay()
-    theirs = {"metadata": {"uid": "a", "resourceVersion": "5", "name": "x"}, "ports": None}
-    ours = {"metadata": {"uid": "b", "resourceVersion": "9", "name": "x"}, "ports": None}
+    theirs = {"uid": "a", "resourceVersion": "5", "ports": None}
+    ours = {"uid": "b", "resourceVersion": "9", "ports": None}
     assert not replay.compare(theirs, ours)
-    other_uid = {**ours, "metadata": {**ours["metadata"], "uid": "c"}}
-    assert replay.compare(theirs, other_uid) == [".metadata.uid: c for a"]
+    assert replay.compare(theirs, {**ours, "uid": "c"}) == [".uid: c for a"]
     assert replay.compare({**theirs, "ports": []}, ours)
     assert replay.compare({"a": 1}, {"a": 1, "b": 2}) == [".b: too much"]
     assert replay.compare({"a": "x is 5 of 7"}, {"a": "x is 9 of 8"})
