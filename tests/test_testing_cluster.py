@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
 from collections import Counter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -649,7 +651,7 @@ def test_what_is_not_served_is_refused(
     [
         (b"\x00", "application/vnd.kubernetes.protobuf", 415, "accepted media types"),
         (b"[]", "application/json", 400, "unrecognized"),
-        ({**a_slice(), "metadata": []}, "application/json", 400, "metadata must be an object"),
+        ({**a_slice(), "metadata": []}, "application/json", 400, "cannot unmarshal metadata"),
         ({**a_slice(), "ports": "http"}, "application/json", 400, "cannot unmarshal ports"),
         ({**a_slice(), "endpoints": [7]}, "application/json", 400, "cannot unmarshal endpoints"),
     ],
@@ -674,3 +676,115 @@ def test_fields_that_are_not_known_go_with_a_warning(cluster: Cluster) -> None:
     assert "bogus" not in stored["metadata"]
     quiet = ask(cluster, "PUT", f"{SLICES}/web-1?fieldValidation=Ignore", sent)
     assert "Warning" not in quiet.headers
+
+
+# --- nonsense ---------------------------------------------------------------------------------
+
+OBJECTS: Final = {
+    SLICES: a_slice(
+        metadata={
+            "annotations": {"a": "b"},
+            "finalizers": ["example.org/a"],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "u"}],
+            "managedFields": [{"manager": "a", "fieldsV1": {"f:ports": {}}}],
+        },
+        endpoints=[
+            {
+                "addresses": ["10.0.0.1"],
+                "conditions": {"ready": True},
+                "targetRef": {"kind": "Pod"},
+                "hints": {"forZones": [{"name": "a"}]},
+            }
+        ],
+    ),
+    "/api/v1/namespaces/shop/services": an_object(
+        "Service",
+        "web",
+        spec={"type": "ClusterIP", "ports": [{"port": 80}], "ipFamilies": ["IPv4"]},
+    ),
+    "/api/v1/namespaces/shop/pods": an_object(
+        "Pod",
+        "a",
+        spec={"nodeName": "n", "terminationGracePeriodSeconds": 3, "containers": [{"name": "c"}]},
+        status={"conditions": [{"type": "Ready", "status": "True"}]},
+    ),
+    "/api/v1/namespaces": an_object("Namespace", "other", spec={"finalizers": ["kubernetes"]}),
+    "/api/v1/namespaces/shop/resourcequotas": an_object(
+        "ResourceQuota", "few", spec={"hard": {"count/endpointslices.discovery.k8s.io": "100"}}
+    ),
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions": DEFINITION,
+    "/apis/example.org/v1/namespaces/shop/backends": an_object(
+        "Backend", "vm", "example.org/v1", spec={"a": [1, {"b": 2}]}, status={"conditions": [{}]}
+    ),
+}
+NONSENSE: Final = json.loads(
+    """[null, 0, -1, 1.5, true, "", "x", [], {}, [1], ["a"], [null], [{}], {"a": 1}, {"a": null},
+        [[]], "0", "2026-01-01T00:00:00Z", 1000000000000000000000000000000]"""
+)
+BODIES: Final = ["application/json", MERGE, STRATEGIC, JSON_PATCH, APPLY]
+QUERIES: Final = [
+    "",
+    "?fieldManager=a",
+    "?fieldManager=b&force=1",
+    "?limit=x",
+    "?limit=-1&continue=",
+    "?continue=e30",
+    "?continue=ImEi",
+    "?continue=eyJydiI6IDk5OTk5LCAic3RhcnQiOiAiIn0",
+    "?watch=1&timeoutSeconds=x",
+    "?resourceVersion=-1",
+    "?resourceVersionMatch=Foo&resourceVersion=1",
+    "?fieldSelector=,",
+    "?labelSelector=%00",
+    "?gracePeriodSeconds=x",
+    "?dryRun=None",
+]
+
+
+def with_nonsense(chance: random.Random, manifest: dict[str, Any]) -> Any:
+    """The manifest, with something else somewhere in it."""
+    changed = copy.deepcopy(manifest)
+    node: Any = changed
+    while True:
+        at = chance.choice(sorted(node) if isinstance(node, dict) else range(len(node)))
+        if chance.random() < 0.4 or not isinstance(node[at], (dict, list)) or not node[at]:
+            node[at] = copy.deepcopy(chance.choice(NONSENSE))
+            return changed
+        node = node[at]
+
+
+def operations(chance: random.Random) -> list[dict[str, Any]]:
+    paths = ["", "/metadata", "/spec", "/metadata/labels/a", "/endpoints/0", "/endpoints/-", 1]
+    verbs = ["add", "remove", "replace", "move", "copy", "test", 1]
+    operation = {"op": verbs, "path": paths, "from": paths, "value": NONSENSE}
+    return [{name: chance.choice(values) for name, values in operation.items()}]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nonsense_is_answered(seed: int) -> None:
+    chance = random.Random(seed)
+    cluster = Cluster(seed=seed, namespaces=["shop"])
+    cluster.load([DEFINITION])
+    statuses: Counter[int] = Counter()
+    for _ in range(600):
+        path = chance.choice(sorted(OBJECTS))
+        manifest = OBJECTS[path]
+        method = chance.choice(["GET", "POST", "PUT", "PATCH", "PATCH", "PATCH", "DELETE"])
+        meta = cast("dict[str, Any]", manifest["metadata"])
+        target = path if method == "POST" else f"{path}/{meta['name']}"
+        body = chance.choice(
+            [with_nonsense(chance, manifest), manifest, chance.choice(NONSENSE), operations(chance)]
+        )
+        if method == "DELETE":
+            names = ["preconditions", "gracePeriodSeconds", "dryRun", "propagationPolicy"]
+            body = {chance.choice(names): chance.choice([*NONSENSE, "Orphan", "Foreground"])}
+        part = "/status" if chance.random() < 0.1 and method != "POST" else ""
+        target = path if chance.random() < 0.1 else target + part
+        query = chance.choice(QUERIES)
+        answered = ask(cluster, method, target + query, body, chance.choice(BODIES))
+        statuses[answered.status] += 1
+        if answered.headers["Content-Type"] == "application/json" and "watch" not in query:
+            assert answered.json()["kind"]
+        if chance.random() < 0.02:
+            cluster.collect_garbage()
+    assert {200, 201, 400, 404, 409, 422} <= statuses.keys()

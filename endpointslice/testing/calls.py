@@ -11,6 +11,7 @@ import attrs
 from endpointslice.testing.messages import StatusError, bad_request, invalid_options
 from endpointslice.testing.resources import Resource
 from endpointslice.testing.schema import strict_error
+from endpointslice.testing.shapes import option_problems
 from endpointslice.testing.store import key_of
 
 #: What the server reads, in bytes.
@@ -152,4 +153,8 @@ def delete_options(call: Call) -> dict[str, Any]:
     for name in ("gracePeriodSeconds", "propagationPolicy", "dryRun"):
         if name in call.query and options.get(name) is None:
             options[name] = call.query[name]
+    if isinstance(seconds := options.get("gracePeriodSeconds"), str) and seconds.isdecimal():
+        options["gracePeriodSeconds"] = int(seconds)
+    for field, detail in option_problems(options):
+        raise bad_request(f"DeleteOptions: json: cannot unmarshal {field}: {detail}")
     return options

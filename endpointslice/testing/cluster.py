@@ -109,7 +109,7 @@ class Cluster:
         token: str = "",
         user: str = "tester",
         version: str = "v1.36.2",
-        history: int = 5_000,
+        history: int = 1_000,
     ) -> None:
         """Make an empty cluster.
 

@@ -35,7 +35,7 @@ def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bo
     dependents: dict[str, int] = Counter()
     for _, item in objects:
         for owner in item.manifest["metadata"].get("ownerReferences") or ():
-            dependents[owner["uid"]] += bool(owner.get("blockOwnerDeletion"))
+            dependents[owner.get("uid")] += bool(owner.get("blockOwnerDeletion"))
     is_changed = False
     for resource, item in objects:
         meta = item.manifest["metadata"]
@@ -44,7 +44,9 @@ def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bo
         if (
             owners
             and "deletionTimestamp" not in meta
-            and all(owner["uid"] not in living or owner["uid"] in leaving for owner in owners)
+            and all(
+                owner.get("uid") not in living or owner.get("uid") in leaving for owner in owners
+            )
         ):
             writer.remove(resource, item)
             is_changed = True
@@ -156,7 +158,7 @@ def _disown(store: Store, resource: Resource, old: Stored, uid: str) -> None:
     """Take an owner from an object, if it has it."""
     meta = dict(old.manifest["metadata"])
     owners = meta.get("ownerReferences") or []
-    kept = [owner for owner in owners if owner["uid"] != uid]
+    kept = [owner for owner in owners if owner.get("uid") != uid]
     if len(kept) < len(owners):
         meta["ownerReferences"] = kept
         store.put(resource, {**old.manifest, "metadata": meta})

@@ -50,7 +50,7 @@ def check_quotas(store: Store, resource: Resource, meta: Mapping[str, Any]) -> N
     counted = f"count/{resource.qualified}"
     for quota in store.objects(QUOTAS) if namespace else ():
         hard = (quota.manifest.get("spec") or {}).get("hard") or {}
-        if quota.namespace != namespace or counted not in hard:
+        if quota.namespace != namespace or not str(hard.get(counted)).isdecimal():
             continue
         used = sum(item.namespace == namespace for item in store.objects(resource))
         if used + 1 > int(hard[counted]):
@@ -100,8 +100,8 @@ def grace_of(resource: Resource, old: Stored, options: Mapping[str, Any]) -> int
         return 0
     if old.manifest.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
         return 0
-    said = options.get("gracePeriodSeconds")
-    return int(spec.get("terminationGracePeriodSeconds", _GRACE) if said is None else said)
+    said = (options.get("gracePeriodSeconds"), spec.get("terminationGracePeriodSeconds"))
+    return next((int(seconds) for seconds in said if seconds is not None), _GRACE)
 
 
 def _definition_status(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -175,9 +175,11 @@ def _encode_paths(paths: Iterable[FieldPath]) -> dict[str, Any]:
     return tree
 
 
-def _decode_paths(tree: Mapping[str, Any], path: FieldPath = ()) -> Iterator[FieldPath]:
-    if not tree and path:
-        yield path
+def _decode_paths(tree: object, path: FieldPath = ()) -> Iterator[FieldPath]:
+    if not isinstance(tree, Mapping) or not tree:
+        if path:
+            yield path
+        return
     for step, inner in tree.items():
         if step == ".":
             yield path

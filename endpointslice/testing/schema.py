@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from endpointslice.testing.messages import bad_request
 from endpointslice.testing.resources import SLICES, Resource
+from endpointslice.testing.shapes import type_problems
 
 _METADATA: Final = (
     "name",
@@ -63,10 +64,10 @@ def read_manifest(resource: Resource, sent: Any) -> tuple[dict[str, Any], list[s
     if not isinstance(sent, dict):
         raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
     _check_kind(resource, sent)
+    for field, detail in type_problems(resource, sent):
+        raise type_error(resource, field, detail)
     unknown: list[str] = []
     meta = sent.get("metadata")
-    if meta is not None and not isinstance(meta, dict):
-        raise bad_request(f"{_decoding(resource)}: metadata must be an object")
     manifest: dict[str, Any] = {
         "kind": resource.kind,
         "apiVersion": resource.api_version,
@@ -136,6 +137,8 @@ def _read_endpoints(sent: Any, unknown: list[str]) -> Any:
 def _read_endpoint(sent: Any, i: int, unknown: list[str]) -> Any:
     if not isinstance(sent, dict):
         return sent
+    if _is_plain(sent):
+        return sent
     read: dict[str, Any] = {"addresses": sent.get("addresses"), "conditions": {}}
     for name, value in sent.items():
         if name not in _ENDPOINT:
@@ -148,6 +151,24 @@ def _read_endpoint(sent: Any, i: int, unknown: list[str]) -> Any:
         else:
             read[name] = value
     return read
+
+
+def _is_plain(sent: dict[str, Any]) -> bool:
+    """Whether there is nothing to drop and no default to fill in, as with nearly all endpoints."""
+    if not (
+        sent.keys() <= _ENDPOINT
+        and "conditions" in sent
+        and "deprecatedTopology" not in sent
+        and None not in sent.values()
+    ):
+        return False
+    for name, known in _KNOWN_PARTS.items():
+        part = sent.get(name)
+        if part is not None and not (
+            type(part) is dict and part.keys() <= known and None not in part.values()
+        ):
+            return False
+    return True
 
 
 def _read_part(sent: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
@@ -188,18 +209,13 @@ def _pod(rest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _service(rest: dict[str, Any]) -> dict[str, Any]:
-    spec = {
-        "type": "ClusterIP",
-        "sessionAffinity": "None",
-        **_object(rest.get("spec")),
-    }
-    if spec["type"] != "ExternalName":
-        spec = {
-            "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack",
-            "internalTrafficPolicy": "Cluster",
-            **spec,
-        }
+    stated = {name: value for name, value in _object(rest.get("spec")).items() if value != []}
+    spec: dict[str, Any] = {"type": "ClusterIP", "sessionAffinity": "None"}
+    if stated.get("type") != "ExternalName":
+        spec["ipFamilies"] = ["IPv4"]
+        spec["ipFamilyPolicy"] = "SingleStack"
+        spec["internalTrafficPolicy"] = "Cluster"
+    spec.update({name: value for name, value in stated.items() if value is not None})
     ports = [
         {"protocol": "TCP", "targetPort": port.get("port"), **port}
         for port in spec.get("ports") or ()

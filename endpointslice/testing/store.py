@@ -163,9 +163,3 @@ class Store:
                 else:
                     objects[change.old.key] = change.old
         return [objects[key] for key in sorted(objects)]
-
-    def everything(self) -> Iterator[tuple[ResourceKey, Stored]]:
-        """All objects, in order."""
-        for at in sorted(self._objects):
-            for key in sorted(self._objects[at]):
-                yield at, self._objects[at][key]
