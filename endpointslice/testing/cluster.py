@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import random
 import threading
 from collections import deque
@@ -247,7 +248,7 @@ class Cluster:
             if resource is None:
                 return ()
             return tuple(
-                dict(item.manifest)
+                json.loads(item.body)
                 for item in self._store.objects(resource)
                 if namespace in ("", item.namespace)
             )

@@ -99,12 +99,12 @@ def invalid(resource: Resource, name: str, violations: Iterable[Violation]) -> S
     causes = [cause(item.type, _explain(item), item.field) for item in violations]
     texts = [f"{item['field']}: {item['message']}" for item in causes]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": causes}
+    details = {**resource.details(name), "kind": resource.kind, "causes": causes}
     return StatusError(
         422,
         "Invalid",
         f'{resource.qualified_kind} "{name}" is invalid: {text}',
-        {key: value for key, value in details.items() if value},
+        details,
     )
 
 

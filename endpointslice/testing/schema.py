@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from endpointslice.testing.messages import bad_request
-from endpointslice.testing.resources import SLICES, Resource
+from endpointslice.testing.resources import NAMESPACES, SLICES, Resource
 from endpointslice.testing.shapes import type_problems
 
 _METADATA: Final = (
@@ -73,6 +73,10 @@ def read_manifest(resource: Resource, sent: Any) -> tuple[dict[str, Any], list[s
         "apiVersion": resource.api_version,
         "metadata": _read_metadata(meta or {}, unknown),
     }
+    if resource is NAMESPACES and manifest["metadata"].get("name"):
+        labels = dict(manifest["metadata"].get("labels") or {})
+        labels["kubernetes.io/metadata.name"] = manifest["metadata"]["name"]
+        manifest["metadata"]["labels"] = labels
     if resource is SLICES:
         unknown += sorted(sent.keys() - {*_SLICE, *manifest})
         manifest["addressType"] = sent.get("addressType")

@@ -84,7 +84,6 @@ class Writer:
 
     # --- what the server itself does ----------------------------------------------------------
 
-    # --- what the server itself does ---
     def load(self, resource: Resource, manifest: Mapping[str, Any]) -> None:
         """Put an object there as it is, with its uid, its times and its status.
 
@@ -149,9 +148,6 @@ class Writer:
             meta["generation"] = 1
         else:
             meta.pop("generation", None)
-        if resource is NAMESPACES and meta.get("name"):
-            labels = {**meta.get("labels", {}), "kubernetes.io/metadata.name": meta["name"]}
-            meta["labels"] = labels
         if owners is None:
             owners = update_owners(
                 resource,
@@ -305,7 +301,8 @@ class Writer:
             raise StatusError(
                 500,
                 "",
-                f"failed to create typed patch object: .{unknown[0]}: field not declared in schema",
+                f"failed to create typed patch object ({call.key}; {call.resource.api_version}, "
+                f"Kind={call.resource.kind}): .{unknown[0]}: field not declared in schema",
             )
         warnings = warnings_of(call, applied, [])
         check_applied(applied)
@@ -353,8 +350,7 @@ class Writer:
                     f"the {words} in the precondition ({wanted[field]}) does not match the "
                     f"{words} in record ({meta[field]}). {happened}"
                 )
-                details = {"name": call.name, "group": resource.group, "kind": resource.kind}
-                details = {key: value for key, value in details.items() if value}
+                details = {**resource.details(call.name), "kind": resource.kind}
                 raise StatusError(409, "Conflict", message, details)
         return answer(200, self._delete(resource, old, options, dry_run=dry_run))
 
