@@ -13,6 +13,7 @@ from endpointslice import (
     CreateSlice,
     DeleteSlice,
     EndpointSlice,
+    FrozenDict,
     ModelError,
     Operation,
     Plan,
@@ -242,6 +243,22 @@ def test_server_side_apply_takes_the_place_of_update() -> None:
     assert (create.verb, create.force) == (Verb.CREATE, False)
     assert (apply.verb, apply.force, apply.name) == (Verb.APPLY, True, "web-a")
     assert apply.manifest == encode_slice(AFTER)
+
+
+def labelled(item: EndpointSlice, **labels: str) -> EndpointSlice:
+    return elsewhere(item, labels=FrozenDict({**item.metadata.labels, **labels}))
+
+
+def test_labels_that_go_are_not_left_to_server_side_apply() -> None:
+    script = Script([accepted, accepted, accepted])
+    operations = [
+        UpdateSlice(labelled(BEFORE, tier="front"), AFTER, ()),
+        UpdateSlice(elsewhere(BEFORE, annotations=FrozenDict(note="x")), AFTER, ()),
+        UpdateSlice(BEFORE, labelled(AFTER, tier="front"), ()),
+    ]
+    carried_out(script, plan_of(*operations), server_side=True, field_manager="vm-controller")
+    assert script.verbs == ["update", "update", "apply"]
+    assert script.requests[0].manifest == encode_slice(AFTER)
 
 
 def test_an_operation_is_told_as_soon_as_it_is_known() -> None:
@@ -575,6 +592,15 @@ def test_an_update_whose_answer_was_lost_is_found_out_by_reading_back(lost: Answ
     assert len(undone.waits) == 1
     overtaken = Script([lost, shown(stored("web-a", 4), resource_version="8")])
     assert outcomes(carried_out(overtaken, plan_of(UPDATE))) == ["conflict"]
+
+
+def test_a_slice_that_nobody_has_written_is_not_found_as_wanted() -> None:
+    """It has all labels that are wanted, and one that is to go."""
+    before = labelled(BEFORE, tier="front")
+    script = Script([LOST, shown(before), accepted])
+    result = carried_out(script, plan_of(UpdateSlice(before, BEFORE, ())))
+    assert outcomes(result) == ["applied"]
+    assert script.verbs == ["update", "get", "update"]
 
 
 def test_a_delete_whose_answer_was_lost_is_found_out_by_reading_back() -> None:

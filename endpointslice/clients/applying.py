@@ -122,7 +122,8 @@ def apply_plan_to(
             another replica, or after a crash, is refused instead of done twice.
         server_side: Update with server-side apply. It needs a field manager, and the conflicts
             forced for slices that were created, or updated before, without it. What others own
-            of a slice stays. Slices are created as ever.
+            of a slice stays. Slices are created as ever, and an update that takes labels or
+            annotations away is an ordinary one, for an apply would leave them.
         force_conflicts: Take over fields that other managers own.
         field_manager: Who writes, as managedFields show it; "" leaves it to the client.
         dry_run: The server checks everything, admission included, and stores nothing.
@@ -379,7 +380,8 @@ class _Writer:
             manifest["metadata"]["name"] = name
         verb = Verb.CREATE
         if isinstance(operation, UpdateSlice):
-            verb = Verb.APPLY if options.server_side else Verb.UPDATE
+            is_applied = options.server_side and not _takes_away(operation)
+            verb = Verb.APPLY if is_applied else Verb.UPDATE
         if verb is Verb.APPLY:
             # Who owns what is the server's to say.
             manifest["metadata"].pop("managedFields", None)
@@ -449,6 +451,18 @@ def _result(
         status=answer.status,
         reason=reason,
         message=message,
+    )
+
+
+def _takes_away(operation: UpdateSlice) -> bool:
+    """Whether labels or annotations go. Server-side apply leaves those that it has not put there.
+
+    Those that came with the create, too; so it would be sent for ever, and change nothing.
+    """
+    before, after = operation.before.metadata, operation.after.metadata
+    return not (
+        before.labels.keys() <= after.labels.keys()
+        and before.annotations.keys() <= after.annotations.keys()
     )
 
 
@@ -548,9 +562,11 @@ def _compared(operation: Operation, manifest: Mapping[str, Any]) -> _Standing:
     stands = _decoded(manifest)
     if stands is None:
         return _Found.CHANGED, None
+    meta, before = stands.metadata, operation.before
+    if before is not None and meta.resource_version == before.metadata.resource_version:
+        return _Found.UNTOUCHED, stands
     if operation.after is not None and _is_wanted(stands, operation.after):
         return _Found.WANTED, stands
-    meta = stands.metadata
     is_going = meta.deletion_timestamp is not None
     match operation:
         case CreateSlice(after=after):
@@ -558,9 +574,8 @@ def _compared(operation: Operation, manifest: Mapping[str, Any]) -> _Standing:
             return (_Found.CHANGED if is_ours else _Found.TAKEN), stands
         case DeleteSlice(before=before) if is_going or before.metadata.uid not in ("", meta.uid):
             return _Found.WANTED, None
-        case UpdateSlice(before=before) | DeleteSlice(before=before):
-            is_untouched = meta.resource_version == before.metadata.resource_version
-            return (_Found.UNTOUCHED if is_untouched else _Found.CHANGED), stands
+        case UpdateSlice() | DeleteSlice():
+            return _Found.CHANGED, stands
         case _ as unreachable:
             assert_never(unreachable)
 
