@@ -36,6 +36,7 @@ from endpointslice import (
     EndpointGroup,
     EndpointKey,
     EndpointSlice,
+    FrozenDict,
     GroupKey,
     PackingStrategy,
     Plan,
@@ -120,25 +121,30 @@ _endpoint = lru_cache(None)(endpoint)
 
 
 @lru_cache(64)
-def _template(uid: str) -> SliceTemplate:
-    own = attrs.evolve(TEMPLATE.metadata, owner_references=(attrs.evolve(OWNER, uid=uid),))
-    return attrs.evolve(TEMPLATE, metadata=own)
+def _template(uid: str, tier: str) -> SliceTemplate:
+    own = TEMPLATE.metadata
+    labels = FrozenDict({**own.labels, "tier": tier} if tier else own.labels)
+    owners = (attrs.evolve(OWNER, uid=uid),)
+    return attrs.evolve(
+        TEMPLATE, metadata=attrs.evolve(own, labels=labels, owner_references=owners)
+    )
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class View:
-    """What somebody takes to be wanted: the Service's uid, and endpoints by group."""
+    """What somebody takes to be wanted: the Service's uid and label, and endpoints by group."""
 
     uid: str
+    tier: str
     groups: tuple[EndpointGroup, ...]
     places: Mapping[_Place, Endpoint]
 
     @property
     def template(self) -> SliceTemplate:
-        return _template(self.uid)
+        return _template(self.uid, self.tier)
 
     @classmethod
-    def of(cls, uid: str, wanted: Mapping[GroupKey, Mapping[int, int]]) -> View:
+    def of(cls, uid: str, tier: str, wanted: Mapping[GroupKey, Mapping[int, int]]) -> View:
         groups = tuple(
             EndpointGroup(
                 key=key,
@@ -147,7 +153,7 @@ class View:
             for key, members in wanted.items()
         )
         places = {(group.key, item.key): item for group in groups for item in group.endpoints}
-        return cls(uid=uid, groups=groups, places=places)
+        return cls(uid=uid, tier=tier, groups=groups, places=places)
 
 
 def _describe(place: _Place) -> str:
@@ -400,12 +406,9 @@ class Judge:
         elif outcome in (Outcome.REFUSED, Outcome.FAILED):
             if events:
                 raise ViolationError(f"{result}, and it had its effect")
-        elif outcome is Outcome.CONFLICT:
+        elif outcome is Outcome.CONFLICT and events and not tried.is_lost:
             # What had its effect, and no answer, may have been undone before it was read back.
-            if events and not tried.is_lost:
-                raise ViolationError(f"{result}, and it had its effect")
-        elif outcome is Outcome.APPLIED and not events and not tried.is_lost:
-            raise ViolationError(f"{result}, and it had no effect")
+            raise ViolationError(f"{result}, and it had its effect")
         if not result.is_done:
             return
         if isinstance(operation, DeleteSlice):
@@ -417,6 +420,10 @@ class Judge:
         assert after is not None
         if stored is None:
             raise ViolationError(f"{result}, and nobody knows where")
+        if operation.before is not None and (
+            stored.metadata.resource_version == operation.before.metadata.resource_version
+        ):
+            raise ViolationError(f"{result}, and nobody has written it")
         was = [
             one
             for one in self.past.get(stored.metadata.uid, ())
@@ -777,6 +784,7 @@ class Storm:
         self._late: list[_Late] = []
         self._is_calm = False
         self._uid = self._make_service()
+        self._tier = ""
         self._wanted: dict[GroupKey, dict[int, int]] = {}
         for _ in range(self.rng.choice((1, 1, 2, 3))):
             self._add_group()
@@ -910,7 +918,7 @@ class Storm:
         return str(self._by_hand("POST", _SERVICES, body, actor="person")["metadata"]["uid"])
 
     def _publish(self) -> None:
-        view = View.of(self._uid, self._wanted)
+        view = View.of(self._uid, self._tier, self._wanted)
         self.judge.learn(view)
         self.truth.append(view)
 
@@ -926,6 +934,8 @@ class Storm:
         rng = self.rng
         if not self._wanted or rng.random() < 0.05:
             self._add_group()
+        if rng.random() < 0.05:
+            self._tier = rng.choice(("", "front", "back"))
         if self._wanted:
             key = rng.choice(list(self._wanted))
             members = self._wanted[key]
@@ -992,7 +1002,7 @@ class Storm:
         ]
         if not theirs or rng.random() < 0.3:
             own = TEMPLATE.metadata
-            labels = type(own.labels)({**own.labels, LABEL_MANAGED_BY: OTHER})
+            labels = FrozenDict({**own.labels, LABEL_MANAGED_BY: OTHER})
             template = attrs.evolve(
                 TEMPLATE, metadata=attrs.evolve(own, labels=labels, owner_references=())
             )
@@ -1045,7 +1055,7 @@ class Storm:
                 members.append(_manifest_of(item))
             case "note":
                 meta.setdefault("annotations", {})["note"] = str(rng.randrange(100))
-            case "label" if not self.server_side:
+            case "label":
                 meta["labels"]["note"] = "by-hand"
             case "hold":
                 self.counts["finalizer"] += 1
