@@ -422,8 +422,9 @@ def without_creates(plan: Plan) -> Plan:
         gone |= places(create.after)
     unchanged = list(plan.unchanged)
     kept: list[Operation] = [*plan.updates, *plan.deletes]
-    # What falls away took endpoints over, too, and those that gave them fall away with it. They
-    # come later in the plan, but where endpoints change ports crosswise.
+    # What falls away took endpoints over, too, and those that gave them fall away with it, also if
+    # it had an older copy of them. They come later in the plan, but where endpoints change ports
+    # crosswise.
     is_settled = False
     while not is_settled:
         left, kept, is_settled = kept, [], True
@@ -433,7 +434,7 @@ def without_creates(plan: Plan) -> Plan:
             if gone.isdisjoint(before - after):
                 kept.append(operation)
             else:
-                gone |= after - before
+                gone |= after
                 unchanged.append(operation.before)
                 is_settled = False
     unchanged.sort(key=lambda stored: stored.name)
