@@ -775,6 +775,8 @@ class Storm:
         )
         self.server_side: Final = self.rng.random() < 0.4
         self.fault_rate: Final = self.rng.choice((0.1, 0.25, 0.5))
+        #: One replica after the other is being replaced by one with another strategy.
+        self.is_upgraded: Final = self.rng.random() < 0.1
         self.counts: Final[Counter[str]] = Counter()
         self.cluster: Final = cluster
         self._send_with: Final = send
@@ -810,11 +812,14 @@ class Storm:
         return max((event.version for event in self.judge.standing.values()), default=0)
 
     def plan(self, view: View, current: Sequence[EndpointSlice]) -> Plan:
+        strategy = self.strategy
+        if self.is_upgraded and not self._is_calm:
+            strategy = self.rng.choice(STRATEGIES)
         plan = reconcile(
             view.groups,
             current,
             template=view.template,
-            strategy=self.strategy,
+            strategy=strategy,
             max_endpoints_per_slice=self.capacity,
         )
         problems = check_plan(
