@@ -1,0 +1,141 @@
+"""What Kubernetes' controllers do to objects behind everybody's back: garbage and namespaces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from endpointslice.testing.resources import NAMESPACES, Resource
+from endpointslice.testing.store import Store, Stored
+from endpointslice.testing.writes import Writer
+
+_MANAGER = "kube-controller-manager"
+
+
+def collect(store: Store, served: Iterable[Resource], writer: Writer, now: str) -> None:
+    """Delete what has no owner any more, and what is in namespaces that are being deleted."""
+    resources = list({(item.group, item.plural): item for item in served}.values())
+    while _collect_once(store, resources, writer):
+        pass
+    for namespace in store.objects(NAMESPACES):
+        if "deletionTimestamp" in namespace.manifest["metadata"]:
+            _empty(store, resources, writer, namespace, now)
+
+
+def _all(store: Store, resources: list[Resource]) -> list[tuple[Resource, Stored]]:
+    return [(resource, item) for resource in resources for item in store.objects(resource)]
+
+
+def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bool:
+    """One round; whether anything was done."""
+    objects = _all(store, resources)
+    living = {item.manifest["metadata"]["uid"] for _, item in objects}
+    dependents: dict[str, int] = Counter()
+    for _, item in objects:
+        for owner in item.manifest["metadata"].get("ownerReferences") or ():
+            dependents[owner["uid"]] += bool(owner.get("blockOwnerDeletion"))
+    is_changed = False
+    for resource, item in objects:
+        meta = item.manifest["metadata"]
+        owners = meta.get("ownerReferences") or ()
+        leaving = _foreground(objects)
+        if (
+            owners
+            and "deletionTimestamp" not in meta
+            and all(owner["uid"] not in living or owner["uid"] in leaving for owner in owners)
+        ):
+            writer.remove(resource, item)
+            is_changed = True
+        elif "foregroundDeletion" in (meta.get("finalizers") or ()) and not dependents[meta["uid"]]:
+            writer.finish(resource, item, "foregroundDeletion")
+            is_changed = True
+        elif "orphan" in (meta.get("finalizers") or ()):
+            for kind, dependent in objects:
+                writer.disown(kind, dependent, meta["uid"])
+            writer.finish(resource, item, "orphan")
+            return True
+    return is_changed
+
+
+def _foreground(objects: list[tuple[Resource, Stored]]) -> set[str]:
+    return {
+        item.manifest["metadata"]["uid"]
+        for _, item in objects
+        if "foregroundDeletion" in (item.manifest["metadata"].get("finalizers") or ())
+    }
+
+
+def _empty(
+    store: Store, resources: list[Resource], writer: Writer, namespace: Stored, now: str
+) -> None:
+    for resource, item in _all(store, resources):
+        if item.namespace == namespace.name:
+            writer.remove(resource, item)
+    left = [
+        (resource, item)
+        for resource, item in _all(store, resources)
+        if item.namespace == namespace.name
+    ]
+    if not left:
+        store.remove(NAMESPACES, namespace)
+        return
+    status = {**namespace.manifest["status"], "conditions": _conditions(left, now)}
+    writer.set_status(NAMESPACES, namespace, status, _MANAGER)
+
+
+def _conditions(left: list[tuple[Resource, Stored]], now: str) -> list[dict[str, Any]]:
+    kinds = Counter(resource.qualified for resource, _ in left)
+    finalizers = Counter(
+        name for _, item in left for name in item.manifest["metadata"].get("finalizers") or ()
+    )
+    remain = ", ".join(f"{kind} has {count} resource instances" for kind, count in kinds.items())
+    wait = ", ".join(f"{name} in {count} resource instances" for name, count in finalizers.items())
+    told = (
+        (
+            "DiscoveryFailure",
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        (
+            "GroupVersionParsingFailure",
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        (
+            "ContentFailure",
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+    )
+    conditions = [
+        (f"NamespaceDeletion{kind}", status, reason, message)
+        for kind, status, reason, message in told
+    ]
+    conditions += [
+        (
+            "NamespaceContentRemaining",
+            "True",
+            "SomeResourcesRemain",
+            f"Some resources are remaining: {remain}",
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            "True",
+            "SomeFinalizersRemain",
+            f"Some content in the namespace has finalizers remaining: {wait}",
+        ),
+    ]
+    return [
+        {
+            "type": kind,
+            "status": status,
+            "lastTransitionTime": now,
+            "reason": reason,
+            "message": message,
+        }
+        for kind, status, reason, message in conditions
+    ]
