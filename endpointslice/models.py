@@ -870,6 +870,17 @@ def _to_owners(values: Iterable[OwnerReference]) -> tuple[OwnerReference, ...]:
     return tuple(values)
 
 
+#: A revision of etcd has 64 bits. What is longer is none, and costs nothing to refuse.
+_MAX_REVISION_DIGITS: Final = 20
+
+
+def revision_of(resource_version: str) -> int:
+    """The revision at which an object was written; 0 if that cannot be told."""
+    text = resource_version
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_REVISION_DIGITS
+    return int(text) if is_number else 0
+
+
 @final
 @attrs.frozen(kw_only=True)
 class ObjectMeta:
@@ -890,6 +901,11 @@ class ObjectMeta:
     creation_timestamp: str | None = attrs.field(default=None, converter=_to_optional)
     deletion_timestamp: str | None = attrs.field(default=None, converter=_to_optional)
     extra: FrozenDict[str, Any] = attrs.field(default=_EMPTY, converter=_freeze_map, repr=False)
+
+    @property
+    def revision(self) -> int:
+        """The resource version as a number, of which the higher is the later; 0 if it is none."""
+        return revision_of(self.resource_version)
 
 
 def _to_ports(values: Iterable[EndpointPort]) -> tuple[EndpointPort, ...]:

@@ -25,6 +25,7 @@ from endpointslice.models import (
     Pod,
     Service,
     _assign,
+    revision_of,
 )
 from endpointslice.plan import Plan
 
@@ -171,19 +172,10 @@ def _changed(plan: Plan) -> list[EndpointKey]:
 
 #: Generation, and resource version; 0 for what is no number.
 _Version: TypeAlias = tuple[int, int]
-#: A revision of etcd has 64 bits. What is longer is none, and costs nothing to refuse.
-_MAX_DIGITS: Final = 20
-
-
-def _number(resource_version: str) -> int:
-    """The revision at which an object was written; 0 if that cannot be told."""
-    text = resource_version
-    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
-    return int(text) if is_number else 0
 
 
 def _version(stored: EndpointSlice) -> _Version:
-    return stored.metadata.generation, _number(stored.metadata.resource_version)
+    return stored.metadata.generation, stored.metadata.revision
 
 
 def _precedes(one: _Version, other: _Version) -> bool:
@@ -273,7 +265,7 @@ class SliceTracker:
         Complexity: O(s) for s slices that were observed and still stand.
         """
         key, version = _identity(answer), _version(answer)
-        if key in self._gone or 0 < version[1] <= _number(self.resource_version):
+        if key in self._gone or 0 < version[1] <= revision_of(self.resource_version):
             return self
         if key in self._standing and not _precedes(self._standing[key], version):
             return self
@@ -295,7 +287,7 @@ class SliceTracker:
             for known in (self._standing, self._gone)
         )
         versions = (self.resource_version, last.metadata.resource_version)
-        heard = max(versions, key=_number)
+        heard = max(versions, key=revision_of)
         return attrs.evolve(self, resource_version=heard, standing=standing, gone=gone)
 
     def is_stale(self, slices: Iterable[EndpointSlice]) -> bool:
@@ -310,7 +302,7 @@ class SliceTracker:
         """
         shown = {_identity(stored): _version(stored) for stored in slices}
         heard = max((number for _, number in shown.values()), default=0)
-        heard = max(heard, _number(self.resource_version))
+        heard = max(heard, revision_of(self.resource_version))
         for key, version in self._standing.items():
             if key not in shown:
                 if not 0 < version[1] <= heard:

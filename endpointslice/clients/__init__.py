@@ -4,6 +4,7 @@ The shell around the pure core: it sends, waits and reads back. What decides is 
 the same for every client, sync or async.
 """
 
+from endpointslice.clients.adapters import as_async_slice_client, as_slice_client
 from endpointslice.clients.applying import apply_plan_to, apply_plan_to_async
 from endpointslice.clients.listing import ListedSlices, list_slices, list_slices_async
 from endpointslice.clients.requests import (
@@ -29,6 +30,8 @@ __all__ = [
     "Verb",
     "apply_plan_to",
     "apply_plan_to_async",
+    "as_async_slice_client",
+    "as_slice_client",
     "list_slices",
     "list_slices_async",
 ]

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, assert_never, final
 
 import attrs
 
+from endpointslice.clients.adapters import as_async_slice_client, as_slice_client
 from endpointslice.clients.driving import (
     Session,
     Steps,
@@ -29,8 +30,6 @@ from endpointslice.clients.listing import list_items, selector_of
 from endpointslice.clients.naming import DeterministicNames
 from endpointslice.clients.requests import (
     Answer,
-    AsyncSliceClient,
-    SliceClient,
     SliceRequest,
     Verb,
     check_name,
@@ -76,7 +75,7 @@ class _Options:
 
 
 def apply_plan_to(
-    client: SliceClient,
+    client: object,
     plan: Plan,
     *,
     namespace: str | None = None,
@@ -114,8 +113,8 @@ def apply_plan_to(
       that is still on its way then can make a second slice; with deterministic names it cannot.
 
     Args:
-        client: A `kubernetes`, `kubernetes_asyncio`, `lightkube` or `kr8s` client, or anything with
-            a `send`.
+        client: A `kubernetes`, `lightkube` or `kr8s` client, or anything with a `send`, as
+            `as_slice_client` says.
         plan: The plan. Every slice that it updates or deletes has a resource version.
         namespace: Where the plan may write; None for where it says.
         naming: `deterministic` gives a slice that is created a name made of its owner, group and
@@ -152,11 +151,11 @@ def apply_plan_to(
         retry=retry,
         on_operation=on_operation,
     )
-    return drive(client, _apply(plan, namespace, options), sleep)
+    return drive(as_slice_client(client), _apply(plan, namespace, options), sleep)
 
 
 async def apply_plan_to_async(
-    client: AsyncSliceClient,
+    client: object,
     plan: Plan,
     *,
     namespace: str | None = None,
@@ -169,7 +168,7 @@ async def apply_plan_to_async(
     on_operation: _OnOperation | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> ApplyResult:
-    """Carry out a plan with an asyncio client; as `apply_plan_to` in all else.
+    """Carry out a plan with an asyncio client, also of `kubernetes_asyncio`; else `apply_plan_to`.
 
     If it is cancelled, the operation under way may or may not have been carried out; what was
     done before is safe, as after every prefix of a plan.
@@ -183,7 +182,7 @@ async def apply_plan_to_async(
         retry=retry,
         on_operation=on_operation,
     )
-    return await drive_async(client, _apply(plan, namespace, options), sleep)
+    return await drive_async(as_async_slice_client(client), _apply(plan, namespace, options), sleep)
 
 
 # --- at the door ------------------------------------------------------------------------------

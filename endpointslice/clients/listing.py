@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 import attrs
 
+from endpointslice.clients.adapters import as_async_slice_client, as_slice_client
 from endpointslice.clients.driving import (
     Session,
     Steps,
@@ -22,8 +23,6 @@ from endpointslice.clients.driving import (
 )
 from endpointslice.clients.requests import (
     Answer,
-    AsyncSliceClient,
-    SliceClient,
     SliceRequest,
     Verb,
 )
@@ -106,7 +105,7 @@ def list_items(
 
 
 def list_slices(
-    client: SliceClient,
+    client: object,
     namespace: str,
     *,
     service: str | None = None,
@@ -135,11 +134,11 @@ def list_slices(
 
     Complexity: O(n) for n endpoints, and one request for 500 slices.
     """
-    return drive(client, _list(namespace, service, managed_by, retry), sleep)
+    return drive(as_slice_client(client), _list(namespace, service, managed_by, retry), sleep)
 
 
 async def list_slices_async(
-    client: AsyncSliceClient,
+    client: object,
     namespace: str,
     *,
     service: str | None = None,
@@ -148,7 +147,9 @@ async def list_slices_async(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> ListedSlices:
     """Read slices with an asyncio client; as `list_slices` in all else."""
-    return await drive_async(client, _list(namespace, service, managed_by, retry), sleep)
+    return await drive_async(
+        as_async_slice_client(client), _list(namespace, service, managed_by, retry), sleep
+    )
 
 
 def _list(

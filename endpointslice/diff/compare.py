@@ -233,8 +233,9 @@ def diff_group(
         standing: What is known already of where slices stand with the template's owner.
 
     Returns:
-        The Diff. An endpoint that stands in several slices stays where that costs no write, or
-        else in the one of the lowest name.
+        The Diff. An endpoint that stands in several slices stays in the one that was written
+        last; if resource versions do not tell, where that costs no write, or else in the one of
+        the lowest name.
 
     Raises:
         DuplicateEndpointError: Two desired endpoints share a key.
@@ -299,10 +300,17 @@ def _resolve_duplicates(
     standing: Standing,
     capacity: int,
 ) -> tuple[list[EndpointSlice], list[_Touched]]:
-    """Decide which copy of an endpoint stays: one whose slice need not be written.
+    """Decide which copy of an endpoint stays: the newest; or one whose slice need not be written.
 
-    Where two copies are both in slices that are clean otherwise, one of these must be written.
-    Choosing the fewest is vertex cover; this takes the slice with most such conflicts first.
+    The newest is the one copy that no other writer is about to take away. Whoever moves an
+    endpoint writes the slice that gets it first, and takes it out of the other only if that still
+    stands at the version it was planned against, which is older. So a slice with the highest
+    version of all that hold it keeps it, however many write at a time; docs/explanation/
+    packing.md has the proof.
+
+    Where versions say nothing, and two copies are both in slices that are clean otherwise, one
+    of these must be written. Choosing the fewest is vertex cover; this takes the slice with most
+    such conflicts first.
     """
     homes: dict[EndpointKey, dict[int, bool]] = {}  # where it is, and whether as wanted
     is_dirty = []
@@ -317,7 +325,17 @@ def _resolve_duplicates(
         is_dirty.append(dirty or len(stored.endpoints) > capacity)
     shared = {key: copies for key, copies in homes.items() if len(copies) > 1}
 
-    rivals = {key: {i for i in copies if not is_dirty[i]} for key, copies in shared.items()}
+    owner: dict[EndpointKey, int] = {}
+    revisions = [stored.metadata.revision for stored in slices]
+    for key, copies in shared.items():
+        *older, newest = sorted(copies, key=revisions.__getitem__)
+        if revisions[older[0]] and revisions[older[-1]] < revisions[newest]:
+            owner[key] = newest
+            for i in older:
+                is_dirty[i] = True
+    unknown = {key: copies for key, copies in shared.items() if key not in owner}
+
+    rivals = {key: {i for i in copies if not is_dirty[i]} for key, copies in unknown.items()}
     conflicts: dict[int, set[EndpointKey]] = {i: set() for i in range(len(slices))}
     for key, holders in rivals.items():
         for i in holders if len(holders) > 1 else ():
@@ -333,7 +351,7 @@ def _resolve_duplicates(
     def keeper(copies: Mapping[int, bool]) -> int:
         return min(copies, key=lambda i: (is_dirty[i], not copies[i], i))
 
-    owner = {key: keeper(copies) for key, copies in shared.items()}
+    owner.update((key, keeper(copies)) for key, copies in unknown.items())
     matches = []
     for i, stored in enumerate(slices):
         placed: set[EndpointKey] = set()

@@ -333,16 +333,22 @@ def _encode_port(port: EndpointPort) -> dict[str, Any]:
 
 
 def _encode_reference(reference: ObjectReference) -> dict[str, Any]:
-    manifest: dict[str, Any] = {
-        "kind": reference.kind,
-        "namespace": reference.namespace,
-        "name": reference.name,
-        "uid": reference.uid,
-        "apiVersion": reference.api_version,
-        "fieldPath": reference.field_path,
-        "resourceVersion": reference.resource_version,
-    }
-    manifest = {name: value for name, value in manifest.items() if value}
+    # One question after the other is twice as fast as to fill a dict and to filter it.
+    manifest: dict[str, Any] = {}
+    if reference.kind:
+        manifest["kind"] = reference.kind
+    if reference.namespace:
+        manifest["namespace"] = reference.namespace
+    if reference.name:
+        manifest["name"] = reference.name
+    if reference.uid:
+        manifest["uid"] = reference.uid
+    if reference.api_version:
+        manifest["apiVersion"] = reference.api_version
+    if reference.field_path:
+        manifest["fieldPath"] = reference.field_path
+    if reference.resource_version:
+        manifest["resourceVersion"] = reference.resource_version
     if reference.extra:
         manifest.update(thaw(reference.extra))
     return manifest

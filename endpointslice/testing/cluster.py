@@ -16,7 +16,6 @@ import attrs
 from endpointslice.testing.controllers import collect
 from endpointslice.testing.faults import (
     AFTER,
-    ConnectionDroppedError,
     Fault,
     FaultKind,
     Faults,
@@ -36,7 +35,6 @@ from endpointslice.testing.messages import (
 from endpointslice.testing.resources import (
     BUILT_IN,
     DEFINITIONS,
-    NAMESPACES,
     Resource,
     discovery_of,
     resources_of,
