@@ -11,14 +11,11 @@ from wanted import MANAGED_BY, wanted
 from endpointslice import decode_objects, reconcile, slice_template
 from endpointslice.clients import apply_plan_to, list_slices
 
-BACKENDS = ("example.com", "v1")
-RESYNC_SECONDS = 60
-
 
 def sync(api: client.ApiClient, namespace: str) -> tuple[bool, str]:
     """Make all slices right; whether they are, and at which version the backends were read."""
     custom, core = client.CustomObjectsApi(api), client.CoreV1Api(api)
-    asked = custom.list_namespaced_custom_object(*BACKENDS, namespace, "externalbackends")
+    asked = custom.list_namespaced_custom_object("example.com", "v1", namespace, "externalbackends")
     backends = defaultdict(list)
     for item in asked["items"]:
         if "deletionTimestamp" not in item["metadata"]:
@@ -33,7 +30,8 @@ def sync(api: client.ApiClient, namespace: str) -> tuple[bool, str]:
         for name, problems in found.problems.items():
             print(f"{name}:", *problems, sep="\n  ", flush=True)
         template = slice_template(service, managed_by=MANAGED_BY)
-        result = apply_plan_to(api, reconcile(found.groups, stored, template=template))
+        plan = reconcile(found.groups, stored, template=template)
+        result = apply_plan_to(api, plan, field_manager=MANAGED_BY)
         for operation in result.results:
             print(operation, flush=True)
         is_done = is_done and result.is_complete
@@ -41,20 +39,21 @@ def sync(api: client.ApiClient, namespace: str) -> tuple[bool, str]:
 
 
 def main(namespace: str) -> None:
-    """Sync for ever: when an ExternalBackend has changed, and every minute."""
+    """Sync for ever: when an ExternalBackend has changed, every minute, and after a failure."""
     config.load_config()
     api = client.ApiClient()
-    list_them = client.CustomObjectsApi(api).list_namespaced_custom_object
+    follow = client.CustomObjectsApi(api).list_namespaced_custom_object
+    what = ("example.com", "v1", namespace, "externalbackends")
     while True:
         try:
             is_done, version = sync(api, namespace)
-            options = {"resource_version": version, "timeout_seconds": RESYNC_SECONDS}
+            since = {"resource_version": version, "timeout_seconds": 60}
             if is_done:
-                next(watch.Watch().stream(list_them, *BACKENDS, namespace, "externalbackends", **options), None)
-        except Exception as error:
+                next(watch.Watch().stream(follow, *what, **since), None)
+                continue
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
             print(type(error).__name__, error, flush=True)
-            is_done = False
-        time.sleep(0 if is_done else 1)
+        time.sleep(1)
 
 
 if __name__ == "__main__":

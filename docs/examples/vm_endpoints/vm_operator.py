@@ -34,6 +34,8 @@ from endpointslice.clients import apply_plan_to_async, list_slices_async
 BACKENDS = ("example.com", "v1", "externalbackends")
 SLICES = ("discovery.k8s.io", "v1", "endpointslices")
 RESYNC_SECONDS = float(os.environ.get("RESYNC_SECONDS", "60"))
+#: Seconds until something is tried again that somebody else has to put right.
+PATIENCE = min(10.0, RESYNC_SECONDS)
 
 #: Namespace and name.
 ServiceName = tuple[str, str]
@@ -115,9 +117,9 @@ def slice_event(
 ) -> None:
     """Note that a slice is gone, so that nobody waits for it."""
     if type == "DELETED":
-        name = (namespace, labels.get(LABEL_SERVICE_NAME, ""))
+        service_name = (namespace, labels.get(LABEL_SERVICE_NAME, ""))
         trackers = memo.state.trackers
-        trackers[name] = trackers[name].deleted(decode_slice(dict(body)))
+        trackers[service_name] = trackers[service_name].deleted(decode_slice(dict(body)))
 
 
 # --- what is done -----------------------------------------------------------------------------
@@ -143,13 +145,14 @@ async def resync(**kwargs: Any) -> None:
 @kopf.on.delete(*BACKENDS)
 async def deleted(namespace: str, **kwargs: Any) -> None:
     """Take the endpoints of an ExternalBackend out before it goes."""
-    name = (namespace, kwargs["spec"]["service"])
-    if kwargs["services"].get(name):
-        await sync(name, **kwargs)
+    service_name = (namespace, kwargs["spec"]["service"])
+    if kwargs["services"].get(service_name):
+        await sync(service_name, **kwargs)
 
 
 async def sync(
-    name: ServiceName,
+    service_name: ServiceName,
+    /,
     *,
     memo: kopf.Memo,
     backends: kopf.Index[ServiceName, Mapping[str, Any]],
@@ -164,39 +167,42 @@ async def sync(
         NotReadyError: They are not.
     """
     state: State = memo.state
-    async with state.locks[name]:
-        (service,) = services.get(name, (None,))
+    namespace, name = service_name
+    async with state.locks[service_name]:
+        (service,) = services.get(service_name, (None,))
         if service is None or service.metadata.deletion_timestamp is not None:
-            raise NotReadyError("NoService", f"there is no Service {name[1]}", delay=10)
+            raise NotReadyError("NoService", f"there is no Service {name}", delay=PATIENCE)
         if service.selector:
-            why = f"the Service {name[1]} has a selector: Kubernetes looks after its endpoints"
-            raise NotReadyError("ServiceHasSelector", why, delay=60)
+            why = f"the Service {name} has a selector: Kubernetes looks after its endpoints"
+            raise NotReadyError("ServiceHasSelector", why, delay=PATIENCE)
         found = wanted(
             backend
-            for backend in backends.get(name, ())
+            for backend in backends.get(service_name, ())
             if "deletionTimestamp" not in backend["metadata"]
         )
-        current: Sequence[EndpointSlice] = tuple(slices.get(name, ()))
-        tracker = state.trackers[name]
-        if not trust_watch or name in state.doubted or tracker.is_stale(current):
+        current: Sequence[EndpointSlice] = tuple(slices.get(service_name, ()))
+        tracker = state.trackers[service_name]
+        if not trust_watch or service_name in state.doubted or tracker.is_stale(current):
             listed = await list_slices_async(
-                state.api, name[0], service=name[1], managed_by=MANAGED_BY
+                state.api, namespace, service=name, managed_by=MANAGED_BY
             )
             current = listed.slices
         template = slice_template(service, managed_by=MANAGED_BY)
         plan = reconcile(found.groups, current, template=template)
         # A new Pod of the operator starts before the old one ends: with deterministic names both
         # cannot create the same slice.
-        result = await apply_plan_to_async(state.api, plan, naming="deterministic")
+        result = await apply_plan_to_async(
+            state.api, plan, naming="deterministic", field_manager=MANAGED_BY
+        )
         # Deletions may have been noted while the requests were under way.
-        state.trackers[name] = result.tracked(state.trackers[name])
+        state.trackers[service_name] = result.tracked(state.trackers[service_name])
         if result.is_stale:
-            state.doubted.add(name)
+            state.doubted.add(service_name)
             raise NotReadyError("Conflict", str(result.not_done[0]), delay=1)
         if not result.is_complete:
-            delay = result.retry_after or 10
+            delay = result.retry_after or PATIENCE
             raise NotReadyError("NotWritten", str(result.not_done[0]), delay=delay)
-        state.doubted.discard(name)
+        state.doubted.discard(service_name)
         return found, len(current) + len(plan.creates) - len(plan.deletes)
 
 

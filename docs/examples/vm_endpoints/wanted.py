@@ -15,6 +15,7 @@ from endpointslice import (
     EndpointKey,
     EndpointSlice,
     GroupKey,
+    ManifestError,
     decode_slice,
     validate_slice,
 )
@@ -109,4 +110,10 @@ def manifest_of(
 
 def faults_in(manifest: Mapping[str, Any]) -> list[str]:
     """What the API server would refuse, which it does for a whole slice if one endpoint is bad."""
-    return [str(violation) for violation in validate_slice(manifest)]
+    faults = [str(violation) for violation in validate_slice(manifest)]
+    if not faults:
+        try:
+            decode_slice(manifest)
+        except ManifestError as error:  # such as a port 0, which the server lets pass
+            faults = [str(error)]
+    return faults
