@@ -1,4 +1,4 @@
-"""The example docs/examples/vm_endpoints, as it is run: processes, and an API server on loopback."""
+"""The example docs/examples/vm_endpoints, as it runs: processes, and an API server on loopback."""
 
 from __future__ import annotations
 
@@ -430,7 +430,7 @@ def test_the_operator_needs_no_more_rights_than_its_role_gives(
     assert ("DELETE", 200) in writes(cluster)
 
 
-def test_the_operator_waits_for_the_service_and_leaves_one_with_a_selector_alone(
+def test_the_operator_waits_for_the_service_and_begins_anew_with_a_new_one(
     cluster: Cluster, start: Callable[..., Program]
 ) -> None:
     (service,) = documents("service.yaml")
@@ -438,11 +438,8 @@ def test_the_operator_waits_for_the_service_and_leaves_one_with_a_selector_alone
     create_all(cluster)
     with start(resync="0.2") as operator:
         operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "NoService"))
-        selected = {**service, "spec": {**service["spec"], "selector": {"app": "billing"}}}
-        request(cluster, "POST", SERVICES, selected)
-        operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "ServiceHasSelector"))
         assert writes(cluster) == []
-        request(cluster, "PATCH", f"{SERVICES}/billing", {"spec": {"selector": None}})
+        request(cluster, "POST", SERVICES, service)
         operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "Written"))
         operator.wait_for(lambda: is_right(cluster))
         check(cluster)
@@ -451,8 +448,21 @@ def test_the_operator_waits_for_the_service_and_leaves_one_with_a_selector_alone
         request(cluster, "DELETE", f"{SERVICES}/billing")
         request(cluster, "POST", SERVICES, service)
         cluster.collect_garbage()
+        (uid,) = (item["metadata"]["uid"] for item in cluster.objects("services", "legacy"))
+        operator.wait_for(
+            lambda: all(
+                item["metadata"]["ownerReferences"][0]["uid"] == uid
+                for item in cluster.objects("endpointslices")
+            )
+        )
         operator.wait_for(lambda: is_right(cluster))
         check(cluster)
+
+        # Without it an ExternalBackend can go all the same.
+        request(cluster, "DELETE", f"{SERVICES}/billing")
+        operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "NoService"))
+        request(cluster, "DELETE", f"{BACKENDS}/billing-rack-1")
+        operator.wait_for(lambda: len(cluster.objects("externalbackends")) == 1)
 
 
 def test_the_operator_moves_backends_from_one_service_to_another(

@@ -24,7 +24,7 @@ def sync(api: client.ApiClient, namespace: str) -> tuple[bool, str]:
     stored = list_slices(api, namespace, managed_by=MANAGED_BY).slices
     is_done = True
     for service in decode_objects([json.loads(answer.data)]).services:
-        if service.selector or service.metadata.deletion_timestamp:
+        if service.metadata.deletion_timestamp:
             continue
         found = wanted(backends[service.metadata.name])
         for name, problems in found.problems.items():

@@ -1,4 +1,4 @@
-"""A kopf operator that writes the EndpointSlices of selectorless Services from ExternalBackends.
+"""A kopf operator that writes EndpointSlices of Services from ExternalBackends.
 
 It plans from what its watches have shown. It asks the API server instead where these are not to
 be trusted: while they lack what it has written, after a conflict, and every `RESYNC_SECONDS`.
@@ -172,9 +172,6 @@ async def sync(
         (service,) = services.get(service_name, (None,))
         if service is None or service.metadata.deletion_timestamp is not None:
             raise NotReadyError("NoService", f"there is no Service {name}", delay=PATIENCE)
-        if service.selector:
-            why = f"the Service {name} has a selector: Kubernetes looks after its endpoints"
-            raise NotReadyError("ServiceHasSelector", why, delay=PATIENCE)
         found = wanted(
             backend
             for backend in backends.get(service_name, ())
