@@ -52,6 +52,7 @@ SERVED: Final = (
     "docs/how-to/use-kubernetes-asyncio.md",
     "docs/how-to/use-kubernetes.md",
     "docs/how-to/use-lightkube.md",
+    "docs/how-to/watch-your-controller.md",
 )
 #: What stands between what one block of a page and the next one print.
 _BREAK: Final = "--- the next block ---"
