@@ -171,3 +171,10 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert result.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("verb", [Verb.UPDATE, Verb.APPLY, Verb.DELETE, Verb.GET])
+def test_a_request_on_one_slice_cannot_become_one_on_all(verb: Verb) -> None:
+    with pytest.raises(ModelError) as caught:
+        SliceRequest(verb=verb, namespace="shop")
+    assert caught.value.field == "name"

@@ -107,6 +107,13 @@ MODULES: Final = sorted(
     for path in PACKAGE.rglob("*.py")
     if path.relative_to(PACKAGE).parts[0] not in ("cli", "__main__.py")
 )
+#: The shell around the core: it sends, waits and serves.
+SHELL: Final = ("endpointslice.clients", "endpointslice.testing")
+#: Each is imported by who has the client, and needs it.
+ADAPTERS: Final = frozenset(
+    f"endpointslice.clients.{client}"
+    for client in ("kr8s", "kubernetes", "kubernetes_asyncio", "lightkube")
+)
 
 
 def _source(name: str) -> ast.Module:
@@ -313,8 +320,9 @@ def _run(script: str) -> str:
 def test_importing_the_package_imports_no_extra_and_nothing_heavy() -> None:
     loaded = set(_run("import sys, endpointslice; print(*sys.modules)").split())
     assert "endpointslice.reconcile" in loaded
-    # A controller needs no simulations, nor what they need.
-    assert [name for name in loaded if name.startswith("endpointslice.simulate")] == []
+    # Who plans needs no simulations and no client, nor what they need.
+    others = ("endpointslice.simulate", *SHELL)
+    assert [name for name in loaded if name.startswith(others)] == []
     extras = {"click", "rich", "yaml", "endpointslice.cli", "endpointslice.__main__"}
     heavy = {"asyncio", "threading", "logging", "random", "subprocess", "http", "ssl", "json"}
     # What attrs and the interpreter load by themselves is not our doing.
@@ -327,9 +335,9 @@ def test_the_package_works_where_no_extra_can_be_imported() -> None:
     script = f"""
 import importlib
 import sys
-for extra in ("click", "rich", "yaml"):
+for extra in ("aiohttp", "click", "httpx", "httpx2", "kr8s", "rich", "urllib3", "yaml"):
     sys.modules[extra] = None
-for name in {[name.removesuffix(".__init__") for name in MODULES]}:
+for name in {[name.removesuffix(".__init__") for name in MODULES if name not in ADAPTERS]}:
     importlib.import_module(name)
 import endpointslice
 print(endpointslice.decode_slice({{"addressType": "IPv4"}}).address_type)
@@ -337,7 +345,7 @@ print(endpointslice.decode_slice({{"addressType": "IPv4"}}).address_type)
     assert _run(script) == "IPv4\n"
 
 
-#: The package has no clock, no randomness, no I/O and no threads.
+#: Below the shell there is no clock, no randomness, no I/O and no threads.
 _BANNED: Final = frozenset(
     [
         "asyncio",
@@ -387,8 +395,8 @@ def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield statement.module or "", alias.name
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_module_below_the_command_line_can_do_io(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(SHELL)])
+def test_no_module_below_the_shell_can_do_io(name: str) -> None:
     for module, taken in _imports(_source(name)):
         root = module.partition(".")[0]
         if root in _BANNED:

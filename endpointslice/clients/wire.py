@@ -9,7 +9,6 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from endpointslice.clients.requests import Answer, SliceRequest, Verb
-from endpointslice.errors import ModelError
 
 __all__ = ["HttpCall", "answer_of", "call_of", "lost"]
 
@@ -17,8 +16,6 @@ _ROOT: Final = "apis/discovery.k8s.io/v1/namespaces"
 _JSON: Final = "application/json"
 #: JSON is YAML; every server since 1.16 takes this type for a server-side apply.
 _APPLY: Final = "application/apply-patch+yaml"
-#: What is asked of all slices of a namespace, and not of one.
-_OF_ALL: Final = frozenset([Verb.CREATE, Verb.LIST])
 
 
 @final
@@ -43,22 +40,16 @@ class HttpCall:
     @property
     def target(self) -> str:
         """Path and query, quoted, with a slash at the start."""
-        query = urlencode(self.query, quote_via=quote)
+        query = urlencode(self.query)
         return f"/{self.path}?{query}" if query else f"/{self.path}"
 
 
 def call_of(request: SliceRequest) -> HttpCall:
     """Say a request in HTTP.
 
-    Raises:
-        ModelError: The verb is of one slice, and the request does not say which: a path without
-            a name is the one of all slices.
-
     Complexity: O(size of the manifest).
     Source: Kubernetes API reference, EndpointSlice v1 discovery.k8s.io.
     """
-    if not request.name and request.verb not in _OF_ALL:
-        raise ModelError("name", f"must be given with {request.verb.value}", request.name)
     collection = f"{_ROOT}/{quote(request.namespace, safe='')}/endpointslices"
     item = f"{collection}/{quote(request.name, safe='')}"
     match request.verb:
@@ -125,7 +116,7 @@ def _write(method: str, path: str, request: SliceRequest, content_type: str) -> 
     query = (
         ("dryRun", "All" if request.dry_run else ""),
         ("fieldManager", request.field_manager),
-        ("force", "true" if request.force and request.verb is Verb.APPLY else ""),
+        ("force", "true" if request.force else ""),
     )
     return HttpCall(
         method=method,
