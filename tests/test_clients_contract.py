@@ -91,7 +91,7 @@ def tap(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Tap:
 
 @pytest.fixture
 def server(cluster: Cluster, tap: Tap) -> Iterator[ApiServer]:
-    with ApiServer(cluster, token=TOKEN) as server:
+    with ApiServer(cluster) as server:
         yield server
 
 
@@ -566,7 +566,7 @@ def test_a_server_is_trusted_as_the_client_trusts_it(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)
-    with ApiServer(cluster, ssl_context=context, token=TOKEN) as server:
+    with ApiServer(cluster, ssl_context=context) as server:
         trusting = server.write_kubeconfig(
             tmp_path / "trusting", certificate_authority=str(certificate[0])
         )

@@ -3,7 +3,6 @@
 from endpointslice.testing.cluster import Cluster, Denial, Served
 from endpointslice.testing.faults import ConnectionDroppedError, Fault, FaultKind, Injected
 from endpointslice.testing.messages import HttpRequest, HttpResponse, StatusError
-from endpointslice.testing.resources import Resource
 from endpointslice.testing.server import ApiServer
 from endpointslice.testing.watching import Watch, WatchEvent
 
@@ -17,7 +16,6 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "Injected",
-    "Resource",
     "Served",
     "StatusError",
     "Watch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import random
 import threading
 from collections import deque
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 
 import attrs
 
+from endpointslice.testing.calls import Call, not_found
 from endpointslice.testing.controllers import collect
 from endpointslice.testing.faults import (
     AFTER,
@@ -30,6 +32,7 @@ from endpointslice.testing.messages import (
     answer,
     dump,
     invalid_options,
+    is_true,
     refusal,
 )
 from endpointslice.testing.resources import (
@@ -39,23 +42,22 @@ from endpointslice.testing.resources import (
     discovery_of,
     resources_of,
 )
-from endpointslice.testing.selectors import selector_of
+from endpointslice.testing.selectors import Selector, selector_of
 from endpointslice.testing.store import Change, Store
 from endpointslice.testing.watching import (
     Watch,
     WatchOptions,
     bookmark,
-    event,
     initial_events,
+    too_old,
 )
-from endpointslice.testing.writes import Call, Writer, not_found
+from endpointslice.testing.writes import Writer
 
 __all__ = ["Cluster", "Denial", "Served"]
 
 _SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_TRUE: Final = frozenset(["true", "1"])
 
 
 @final
@@ -107,7 +109,8 @@ class Cluster:
         without: Iterable[str] = (),
         token: str = "",
         user: str = "tester",
-        history: int = 5_000,
+        version: str = "v1.36.2",
+        history: int = 1_000,
     ) -> None:
         """Make an empty cluster.
 
@@ -119,6 +122,7 @@ class Cluster:
             without: Which versions of API groups are not served: `discovery.k8s.io/v1`.
             token: The bearer token to ask for; "" for none.
             user: Who asks, for messages.
+            version: Of Kubernetes, as `/version` tells it; the rules are those of 1.36.
             history: How many writes can at least be watched and listed from; older ones expire.
         """
         chance = random.Random(seed)  # noqa: S311 - reproducible, and nothing here is a secret
@@ -130,6 +134,7 @@ class Cluster:
         self._without: Final = frozenset(without)
         self._token: Final = token.encode()
         self._user: Final = user
+        self._version: Final = version
         self._denials: list[Denial] = []
         self._watches: list[Watch] = []
         self._requests: deque[Served] = deque(maxlen=100_000)
@@ -219,6 +224,11 @@ class Cluster:
             return tuple(self._requests)
 
     @property
+    def token(self) -> str:
+        """The bearer token that is asked for; "" if there is none."""
+        return self._token.decode()
+
+    @property
     def resource_version(self) -> str:
         """The last write's."""
         with self._changed:
@@ -238,7 +248,7 @@ class Cluster:
             if resource is None:
                 return ()
             return tuple(
-                dict(item.manifest)
+                json.loads(item.body)
                 for item in self._store.objects(resource)
                 if namespace in ("", item.namespace)
             )
@@ -299,6 +309,7 @@ class Cluster:
         """
         with self._changed:
             self._store.forget(self._store.revision, lists=lists)
+            self.release_watches()
             self.end_watches()
 
     def collect_garbage(self) -> None:
@@ -337,7 +348,7 @@ class Cluster:
         if call is None:
             document = None
             if request.method == "GET":
-                document = discovery_of(self._served(), request.path)
+                document = discovery_of(self._served(), request.path, self._version)
             if document is not None:
                 return answer(200, document)
             return _page_not_found()
@@ -497,7 +508,7 @@ class Cluster:
         resource, visible, store = call.resource, self._visible(), self._store
         first: list[bytes] = []
         selects = _selector(call)
-        sends_initial = call.query.get("sendInitialEvents") in _TRUE
+        sends_initial = is_true(call.query.get("sendInitialEvents"))
         if sends_initial and call.query.get("resourceVersionMatch") != "NotOlderThan":
             raise invalid_options(
                 "ListOptions",
@@ -506,8 +517,10 @@ class Cluster:
                 "Forbidden: sendInitialEvents requires setting resourceVersionMatch to "
                 "NotOlderThan",
             )
-        has_bookmarks = call.query.get("allowWatchBookmarks") in _TRUE
-        if sends_initial or not since:
+        has_bookmarks = is_true(call.query.get("allowWatchBookmarks"))
+        # A fault forgets all that was written.
+        floor = store.revision + 1 if is_expired else store.watch_floor
+        if (sends_initial or not since) and not is_expired:
             found = [
                 item
                 for item in store.objects(resource, visible)
@@ -533,27 +546,25 @@ class Cluster:
             visible=self._visible,
             is_cut=self._is_cut,
         )
-        if is_expired or since < store.watch_floor:
-            floor = store.revision if is_expired else store.watch_floor
-            message = f"too old resource version: {since} ({floor})"
-            watch.fail(event("ERROR", dump(StatusError(410, "Expired", message).status)))
+        if since < floor:
+            watch.fail(too_old(since, floor))
         else:
             self._watches.append(watch)
         return watch
 
 
-def _selector(call: Call) -> Any:
+def _selector(call: Call) -> Selector:
     fields = call.query.get("fieldSelector", "")
     if call.verb == "watch" and call.name:
         fields = f"metadata.name={call.name}"
-    return selector_of(call.query.get("labelSelector", ""), fields)
+    return selector_of(call.resource, call.query.get("labelSelector", ""), fields)
 
 
 def _verb(request: HttpRequest, name: str) -> str:
     """Kubernetes' word for what is asked; "" for what cannot be asked."""
     match request.method:
         case "GET":
-            if request.query.get("watch") in _TRUE:
+            if is_true(request.query.get("watch")):
                 return "watch"
             return "get" if name else "list"
         case "DELETE":

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from endpointslice.testing.ownership import update_owners
 from endpointslice.testing.resources import NAMESPACES, Resource
 from endpointslice.testing.store import Store, Stored
-from endpointslice.testing.writes import Writer
+from endpointslice.testing.writes import Writer, is_finished
 
 _MANAGER = "kube-controller-manager"
 
@@ -34,7 +35,7 @@ def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bo
     dependents: dict[str, int] = Counter()
     for _, item in objects:
         for owner in item.manifest["metadata"].get("ownerReferences") or ():
-            dependents[owner["uid"]] += bool(owner.get("blockOwnerDeletion"))
+            dependents[owner.get("uid")] += bool(owner.get("blockOwnerDeletion"))
     is_changed = False
     for resource, item in objects:
         meta = item.manifest["metadata"]
@@ -43,17 +44,19 @@ def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bo
         if (
             owners
             and "deletionTimestamp" not in meta
-            and all(owner["uid"] not in living or owner["uid"] in leaving for owner in owners)
+            and all(
+                owner.get("uid") not in living or owner.get("uid") in leaving for owner in owners
+            )
         ):
             writer.remove(resource, item)
             is_changed = True
         elif "foregroundDeletion" in (meta.get("finalizers") or ()) and not dependents[meta["uid"]]:
-            writer.finish(resource, item, "foregroundDeletion")
+            _finish(store, resource, item, "foregroundDeletion")
             is_changed = True
         elif "orphan" in (meta.get("finalizers") or ()):
             for kind, dependent in objects:
-                writer.disown(kind, dependent, meta["uid"])
-            writer.finish(resource, item, "orphan")
+                _disown(store, kind, dependent, meta["uid"])
+            _finish(store, resource, item, "orphan")
             return True
     return is_changed
 
@@ -81,7 +84,7 @@ def _empty(
         store.remove(NAMESPACES, namespace)
         return
     status = {**namespace.manifest["status"], "conditions": _conditions(left, now)}
-    writer.set_status(NAMESPACES, namespace, status, _MANAGER)
+    _set_status(store, NAMESPACES, namespace, status, now)
 
 
 def _conditions(left: list[tuple[Resource, Stored]], now: str) -> list[dict[str, Any]]:
@@ -139,3 +142,42 @@ def _conditions(left: list[tuple[Resource, Stored]], now: str) -> list[dict[str,
         }
         for kind, status, reason, message in conditions
     ]
+
+
+def _finish(store: Store, resource: Resource, old: Stored, finalizer: str) -> None:
+    """Take a finalizer from an object, which is deleted if it was the last."""
+    meta = dict(old.manifest["metadata"])
+    meta["finalizers"] = [name for name in meta["finalizers"] if name != finalizer]
+    if is_finished(meta):
+        store.remove(resource, old)
+    else:
+        store.put(resource, {**old.manifest, "metadata": meta})
+
+
+def _disown(store: Store, resource: Resource, old: Stored, uid: str) -> None:
+    """Take an owner from an object, if it has it."""
+    meta = dict(old.manifest["metadata"])
+    owners = meta.get("ownerReferences") or []
+    kept = [owner for owner in owners if owner.get("uid") != uid]
+    if len(kept) < len(owners):
+        meta["ownerReferences"] = kept
+        store.put(resource, {**old.manifest, "metadata": meta})
+
+
+def _set_status(
+    store: Store, resource: Resource, old: Stored, status: dict[str, Any], now: str
+) -> None:
+    """Write what is the case with an object."""
+    manifest = {**old.manifest, "metadata": dict(old.manifest["metadata"]), "status": status}
+    if manifest["status"] == old.manifest.get("status"):
+        return
+    manifest["metadata"]["managedFields"] = update_owners(
+        resource,
+        old.manifest,
+        manifest,
+        base=old.manifest,
+        manager=_MANAGER,
+        subresource="status",
+        now=now,
+    )
+    store.put(resource, manifest)

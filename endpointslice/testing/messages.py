@@ -22,6 +22,11 @@ def dump(value: object) -> bytes:
     )
 
 
+def is_true(value: str | None) -> bool:
+    """What a parameter says; the server takes anything but 0 and false for true."""
+    return value is not None and value.lower() not in {"0", "false"}
+
+
 @final
 @attrs.frozen(kw_only=True)
 class HttpRequest:

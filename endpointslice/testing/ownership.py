@@ -20,6 +20,8 @@ FieldPath: TypeAlias = tuple[str, ...]
 Fields: TypeAlias = dict[FieldPath, Any]
 
 _CONTAINER: Final = object()
+#: An item of a list is owned by who states it, besides its fields.
+_ITEM: Final = object()
 #: What the server keeps itself, or what says which object it is.
 _UNOWNED: Final = frozenset(
     [
@@ -67,7 +69,8 @@ def fields_of(resource: Resource, manifest: Mapping[str, Any]) -> Fields:
                 if part not in _UNOWNED:
                     _collect(fields, ("f:metadata", f"f:{part}"), part, item, keys)
         elif resource is SLICES:
-            fields["f:" + name,] = value
+            if value is not None:
+                fields[(f"f:{name}",)] = value
         else:
             _collect(fields, (f"f:{name}",), name, value, keys)
     return fields
@@ -92,7 +95,7 @@ def _collect(
             if name in _ATOMIC_ITEMS:
                 fields[step] = item
             else:
-                fields[step] = _CONTAINER
+                fields[step] = _ITEM
                 for part, inner in item.items():
                     _collect(fields, (*step, f"f:{part}"), part, inner, keys)
     else:
@@ -135,6 +138,7 @@ class Owner:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
+        """What tells it from other entries; whoever applies is the same in all versions."""
         version = "" if self.operation == "Apply" else self.api_version
         return self.manager, self.operation, version, self.subresource
 
@@ -144,6 +148,7 @@ class Owner:
         return f'"{self.manager}"{part}{using}'
 
     def encode(self) -> dict[str, Any]:
+        """As it stands in managedFields."""
         entry: dict[str, Any] = {
             "manager": self.manager,
             "operation": self.operation,
@@ -170,9 +175,11 @@ def _encode_paths(paths: Iterable[FieldPath]) -> dict[str, Any]:
     return tree
 
 
-def _decode_paths(tree: Mapping[str, Any], path: FieldPath = ()) -> Iterator[FieldPath]:
-    if not tree and path:
-        yield path
+def _decode_paths(tree: object, path: FieldPath = ()) -> Iterator[FieldPath]:
+    if not isinstance(tree, Mapping) or not tree:
+        if path:
+            yield path
+        return
     for step, inner in tree.items():
         if step == ".":
             yield path
@@ -304,8 +311,10 @@ def apply_fields(
         owner.fields -= set(paths)
     kept = wanted.union(*(owner.fields for owner in others))
     dropped = {path for path in mine.fields if path not in kept and path in after}
-    for path in sorted(dropped, key=len, reverse=True):
-        _drop(merged, path)
+    for path in sorted(dropped):
+        # What stands in something that goes need not go by itself.
+        if not any(path[:length] in dropped for length in range(1, len(path))):
+            _drop(merged, path)
     mine.fields = wanted
     if changed or dropped:
         mine.time = now
@@ -361,7 +370,7 @@ def _position(node: Any, step: str) -> Any:
 
 
 def _has_key(item: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return json.loads(_item_step(item, tuple(wanted))[2:]) == wanted
+    return bool(json.loads(_item_step(item, tuple(wanted))[2:]) == wanted)
 
 
 def _conflict(conflicts: list[tuple[Owner, list[FieldPath]]]) -> StatusError:

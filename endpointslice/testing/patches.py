@@ -49,7 +49,7 @@ def json_patch(target: Any, operations: Any) -> Any:
     try:
         for operation in operations:
             document = _operate(document, operation)
-    except (KeyError, IndexError, ValueError, TypeError):
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
         raise StatusError(
             422,
             "Invalid",
@@ -150,9 +150,10 @@ def strategic_patch(target: Any, patch: Any, kind: str) -> Any:
         kind: Of the object.
     """
     keys = {**_MERGE_KEYS, "ports": "port"} if kind == "Service" else _MERGE_KEYS
-    if not isinstance(patch, dict):
-        raise bad_request("error decoding patch: json: cannot unmarshal into Go value")
-    return _strategic(target, patch, keys)
+    try:
+        return _strategic(target, patch, keys)
+    except (AttributeError, TypeError):
+        raise bad_request("error decoding patch: a value is of a wrong type") from None
 
 
 def _strategic(target: Any, patch: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:

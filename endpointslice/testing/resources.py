@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, final
 
@@ -176,30 +177,35 @@ def resources_of(definition: Mapping[str, Any]) -> list[Resource]:
 
 # --- discovery --------------------------------------------------------------------------------
 
-VERSION: Final = {
-    "major": "1",
-    "minor": "36",
-    "emulationMajor": "1",
-    "emulationMinor": "36",
-    "minCompatibilityMajor": "1",
-    "minCompatibilityMinor": "35",
-    "gitVersion": "v1.36.2",
-    "gitCommit": "0000000000000000000000000000000000000000",
-    "gitTreeState": "clean",
-    "buildDate": "2026-07-01T00:00:00Z",
-    "goVersion": "go1.27.3",
-    "compiler": "gc",
-    "platform": "linux/amd64",
-}
+
+def _version_document(version: str) -> dict[str, str]:
+    major, minor, *_ = version.removeprefix("v").split(".")
+    return {
+        "major": major,
+        "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
+        "gitVersion": version,
+        "gitCommit": "0" * 40,
+        "gitTreeState": "clean",
+        "buildDate": "2026-07-01T00:00:00Z",
+        "goVersion": "go1.27.3",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    }
+
+
 _NO_CLIENT_CIDR: Final = [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1"}]
 
 
-def discovery_of(resources: Iterable[Resource], path: str) -> dict[str, Any] | None:
+def discovery_of(resources: Iterable[Resource], path: str, version: str) -> dict[str, Any] | None:
     """The document that is served under a path: `/api`, `/apis/GROUP`, `/openapi/v3`, ..."""
     served = list(resources)
     match path.strip("/").split("/"):
         case ["version"]:
-            return dict(VERSION)
+            return _version_document(version)
         case ["api"]:
             return {
                 "kind": "APIVersions",
@@ -210,15 +216,15 @@ def discovery_of(resources: Iterable[Resource], path: str) -> dict[str, Any] | N
             names = sorted({item.group for item in served if item.group})
             groups = [_group(served, name) for name in names]
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-        case ["api", version]:
-            return _resource_list(served, "", version)
+        case ["api", name]:
+            return _resource_list(served, "", name)
         case ["apis", group]:
             found = any(item.group == group for item in served)
             return (
                 {"kind": "APIGroup", "apiVersion": "v1", **_group(served, group)} if found else None
             )
-        case ["apis", group, version]:
-            return _resource_list(served, group, version)
+        case ["apis", group, name]:
+            return _resource_list(served, group, name)
         case ["openapi", "v3"]:
             return {
                 "paths": {
@@ -233,9 +239,18 @@ def discovery_of(resources: Iterable[Resource], path: str) -> dict[str, Any] | N
 
 
 def _group(served: list[Resource], name: str) -> dict[str, Any]:
-    found = sorted({item.version for item in served if item.group == name})
+    found = sorted({item.version for item in served if item.group == name}, key=_age)
     versions = [{"groupVersion": f"{name}/{version}", "version": version} for version in found]
-    return {"name": name, "versions": versions, "preferredVersion": versions[-1]}
+    return {"name": name, "versions": versions, "preferredVersion": versions[0]}
+
+
+def _age(version: str) -> tuple[int, int, int]:
+    """The order of versions: stable ones first, then beta, then alpha, and newer ones first."""
+    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if match is None:
+        return 3, 0, 0
+    stage = {None: 0, "beta": 1, "alpha": 2}[match[2]]
+    return stage, -int(match[1]), -int(match[3] or 0)
 
 
 def _resource_list(served: list[Resource], group: str, version: str) -> dict[str, Any] | None:
@@ -302,6 +317,6 @@ def _openapi(served: list[Resource], root: str) -> dict[str, Any] | None:
         return None
     return {
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
+        "info": {"title": "Kubernetes", "version": "unversioned"},
         "paths": paths,
     }

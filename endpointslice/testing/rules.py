@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from endpointslice.testing.messages import StatusError, cause
-from endpointslice.testing.resources import SLICES, Resource
+from endpointslice.testing.resources import DEFINITIONS, SLICES, Resource
 from endpointslice.testing.schema import type_error
 from endpointslice.validation import ErrorType, Violation, validate_slice, validate_update
 
@@ -99,12 +99,12 @@ def invalid(resource: Resource, name: str, violations: Iterable[Violation]) -> S
     causes = [cause(item.type, _explain(item), item.field) for item in violations]
     texts = [f"{item['field']}: {item['message']}" for item in causes]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": causes}
+    details = {**resource.details(name), "kind": resource.kind, "causes": causes}
     return StatusError(
         422,
         "Invalid",
         f'{resource.qualified_kind} "{name}" is invalid: {text}',
-        {key: value for key, value in details.items() if value},
+        details,
     )
 
 
@@ -122,7 +122,7 @@ def check(resource: Resource, manifest: Mapping[str, Any], old: Mapping[str, Any
     if resource is SLICES:
         found = validate_slice(manifest) if old is None else validate_update(old, manifest)
     else:
-        found = tuple(_name_violations(resource, manifest["metadata"]))
+        found = tuple(_violations(resource, manifest))
     if not found:
         return
     for item in found:
@@ -131,16 +131,35 @@ def check(resource: Resource, manifest: Mapping[str, Any], old: Mapping[str, Any
     raise invalid(resource, manifest["metadata"].get("name", ""), found)
 
 
-def _name_violations(resource: Resource, meta: Mapping[str, Any]) -> Iterable[Violation]:
-    name = meta.get("name", "")
-    if not isinstance(name, str):
-        raise type_error(resource, "metadata.name", "must be a string")
+def _violations(resource: Resource, manifest: Mapping[str, Any]) -> Iterable[Violation]:
+    name = manifest["metadata"].get("name", "")
     if not name:
         yield Violation("metadata.name", ErrorType.REQUIRED, "")
         return
+    if resource is DEFINITIONS:
+        yield from _definition_violations(name, manifest.get("spec") or {})
     is_label = resource.kind in {"Namespace", "Service"}
     pattern, words = (_NAMESPACE_NAME, _LABEL_WORDS) if is_label else (_NAME, _SUBDOMAIN_WORDS)
     if len(name) > 253 or not pattern.fullmatch(name):
+        yield Violation("metadata.name", ErrorType.INVALID, words, name)
+
+
+def _definition_violations(name: str, spec: Mapping[str, Any]) -> Iterable[Violation]:
+    names = spec.get("names") or {}
+    for field, value in (
+        ("spec.group", spec.get("group")),
+        ("spec.names.kind", names.get("kind")),
+        ("spec.names.plural", names.get("plural")),
+        ("spec.versions", spec.get("versions")),
+    ):
+        if not value:
+            yield Violation(field, ErrorType.REQUIRED, "")
+    for i, version in enumerate(spec.get("versions") or ()):
+        if not (version or {}).get("name"):
+            yield Violation(f"spec.versions[{i}].name", ErrorType.REQUIRED, "")
+    wanted = f"{names.get('plural')}.{spec.get('group')}"
+    if name != wanted:
+        words = 'must be spec.names.plural+"."+spec.group'
         yield Violation("metadata.name", ErrorType.INVALID, words, name)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from endpointslice.testing.messages import bad_request
-from endpointslice.testing.resources import SLICES, Resource
+from endpointslice.testing.resources import NAMESPACES, SLICES, Resource
+from endpointslice.testing.shapes import type_problems
 
 _METADATA: Final = (
     "name",
@@ -63,15 +64,19 @@ def read_manifest(resource: Resource, sent: Any) -> tuple[dict[str, Any], list[s
     if not isinstance(sent, dict):
         raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
     _check_kind(resource, sent)
+    for field, detail in type_problems(resource, sent):
+        raise type_error(resource, field, detail)
     unknown: list[str] = []
     meta = sent.get("metadata")
-    if meta is not None and not isinstance(meta, dict):
-        raise bad_request(f"{_decoding(resource)}: metadata must be an object")
     manifest: dict[str, Any] = {
         "kind": resource.kind,
         "apiVersion": resource.api_version,
         "metadata": _read_metadata(meta or {}, unknown),
     }
+    if resource is NAMESPACES and manifest["metadata"].get("name"):
+        labels = dict(manifest["metadata"].get("labels") or {})
+        labels["kubernetes.io/metadata.name"] = manifest["metadata"]["name"]
+        manifest["metadata"]["labels"] = labels
     if resource is SLICES:
         unknown += sorted(sent.keys() - {*_SLICE, *manifest})
         manifest["addressType"] = sent.get("addressType")
@@ -85,6 +90,13 @@ def read_manifest(resource: Resource, sent: Any) -> tuple[dict[str, Any], list[s
 
 def _decoding(resource: Resource) -> str:
     return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+
+
+def empty_to_null(resource: Resource, manifest: dict[str, Any]) -> None:
+    """Lists that are empty, as they come back from etcd."""
+    if resource is SLICES:
+        for name in ("endpoints", "ports"):
+            manifest[name] = manifest[name] or None
 
 
 def _check_kind(resource: Resource, sent: Mapping[str, Any]) -> None:
@@ -123,12 +135,13 @@ def _read_metadata(meta: Mapping[str, Any], unknown: list[str]) -> dict[str, Any
 def _read_endpoints(sent: Any, unknown: list[str]) -> Any:
     if not isinstance(sent, list):
         return sent
-    # As Go's encoding of a list that has not been allocated.
-    return [_read_endpoint(item, i, unknown) for i, item in enumerate(sent)] or None
+    return [_read_endpoint(item, i, unknown) for i, item in enumerate(sent)]
 
 
 def _read_endpoint(sent: Any, i: int, unknown: list[str]) -> Any:
     if not isinstance(sent, dict):
+        return sent
+    if _is_plain(sent):
         return sent
     read: dict[str, Any] = {"addresses": sent.get("addresses"), "conditions": {}}
     for name, value in sent.items():
@@ -142,6 +155,24 @@ def _read_endpoint(sent: Any, i: int, unknown: list[str]) -> Any:
         else:
             read[name] = value
     return read
+
+
+def _is_plain(sent: dict[str, Any]) -> bool:
+    """Whether there is nothing to drop and no default to fill in, as with nearly all endpoints."""
+    if not (
+        sent.keys() <= _ENDPOINT
+        and "conditions" in sent
+        and "deprecatedTopology" not in sent
+        and None not in sent.values()
+    ):
+        return False
+    for name, known in _KNOWN_PARTS.items():
+        part = sent.get(name)
+        if part is not None and not (
+            type(part) is dict and part.keys() <= known and None not in part.values()
+        ):
+            return False
+    return True
 
 
 def _read_part(sent: dict[str, Any], path: str, unknown: list[str]) -> dict[str, Any]:
@@ -162,7 +193,7 @@ def _read_ports(sent: Any, unknown: list[str]) -> Any:
         port = {"name": "", "protocol": "TCP"}
         port.update({name: item[name] for name in _PORT if item.get(name) is not None})
         ports.append(port)
-    return ports or None
+    return ports
 
 
 # --- other kinds ------------------------------------------------------------------------------
@@ -176,30 +207,19 @@ def _object(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _namespace(rest: dict[str, Any]) -> dict[str, Any]:
-    spec = {"finalizers": ["kubernetes"], **_object(rest.get("spec"))}
-    status = {"phase": "Active", **_object(rest.get("status"))}
-    return {**rest, "spec": spec, "status": status}
-
-
 def _pod(rest: dict[str, Any]) -> dict[str, Any]:
     status = {"phase": "Pending", **_object(rest.get("status"))}
     return {**rest, "spec": _object(rest.get("spec")), "status": status}
 
 
 def _service(rest: dict[str, Any]) -> dict[str, Any]:
-    spec = {
-        "type": "ClusterIP",
-        "sessionAffinity": "None",
-        **_object(rest.get("spec")),
-    }
-    if spec["type"] != "ExternalName":
-        spec = {
-            "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack",
-            "internalTrafficPolicy": "Cluster",
-            **spec,
-        }
+    stated = {name: value for name, value in _object(rest.get("spec")).items() if value != []}
+    spec: dict[str, Any] = {"type": "ClusterIP", "sessionAffinity": "None"}
+    if stated.get("type") != "ExternalName":
+        spec["ipFamilies"] = ["IPv4"]
+        spec["ipFamilyPolicy"] = "SingleStack"
+        spec["internalTrafficPolicy"] = "Cluster"
+    spec.update({name: value for name, value in stated.items() if value is not None})
     ports = [
         {"protocol": "TCP", "targetPort": port.get("port"), **port}
         for port in spec.get("ports") or ()
@@ -210,4 +230,4 @@ def _service(rest: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "spec": spec, "status": {"loadBalancer": {}, **_object(rest.get("status"))}}
 
 
-_DEFAULTS: Final = {"Namespace": _namespace, "Pod": _pod, "Service": _service}
+_DEFAULTS: Final = {"Pod": _pod, "Service": _service}

@@ -7,11 +7,41 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from endpointslice.testing.messages import bad_request
+from endpointslice.testing.resources import Resource
 
 #: Whether an object is selected.
 Selector: TypeAlias = Callable[[Mapping[str, Any]], bool]
 _Test: TypeAlias = Callable[[Mapping[str, str]], bool]
 
+_METADATA: Final = ("metadata.name", "metadata.namespace")
+#: By which fields of other kinds the API server selects.
+_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Event": (
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ),
+    "Namespace": ("status.phase",),
+    "Node": ("spec.unschedulable",),
+    "Pod": (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "status.phase",
+        "status.podIP",
+    ),
+    "Secret": ("type",),
+    "Service": ("spec.clusterIP", "spec.type"),
+}
 _TOKEN: Final = re.compile(r"\s*(==|!=|=|!|<|>|\(|\)|,|[^\s=!<>(),]+)")
 
 
@@ -20,8 +50,13 @@ def select_all(_: Mapping[str, Any]) -> bool:
     return True
 
 
-def selector_of(label_selector: str, field_selector: str) -> Selector:
+def selector_of(resource: Resource, label_selector: str, field_selector: str) -> Selector:
     """Both selectors of a request.
+
+    Args:
+        resource: Of which resource; by which fields it can be selected depends on it.
+        label_selector: Equality-based or set-based.
+        field_selector: Fields that are, or are not, equal to a value.
 
     Raises:
         StatusError: One cannot be read, or selects by a field that is not supported.
@@ -29,13 +64,12 @@ def selector_of(label_selector: str, field_selector: str) -> Selector:
     if not label_selector.strip() and not field_selector.strip():
         return select_all
     labels = _label_tests(label_selector)
-    fields = list(_field_tests(field_selector))
+    fields = list(_field_tests(resource, field_selector))
 
     def selects(item: Mapping[str, Any]) -> bool:
-        meta = item["metadata"]
-        names = meta.get("labels") or {}
+        names = item["metadata"].get("labels") or {}
         return all(test(names) for test in labels) and all(
-            (meta.get(field, "") == value) is wanted for field, value, wanted in fields
+            (_field(item, field) == value) is wanted for field, value, wanted in fields
         )
 
     return selects
@@ -145,15 +179,21 @@ def _values(tokens: _Tokens) -> frozenset[str]:
             raise _unexpected(separator, "',' or ')'")
 
 
-def _field_tests(text: str) -> Iterator[tuple[str, str, bool]]:
+def _field(item: Mapping[str, Any], path: str) -> str:
+    value: Any = item
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _field_tests(resource: Resource, text: str) -> Iterator[tuple[str, str, bool]]:
     for part in filter(None, text.split(",")):
         match = re.fullmatch(r"(.*?)(==|!=|=)(.*)", part)
         if match is None:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{part}'")
         field, sign, value = match.groups()
-        if field not in {"metadata.name", "metadata.namespace"}:
-            raise bad_request(
-                f'"{field}" is not a known field selector: only "metadata.name", '
-                '"metadata.namespace"'
-            )
-        yield field.removeprefix("metadata."), value, sign != "!="
+        known = (*_METADATA, *_FIELDS.get(resource.kind, ()))
+        if field not in known:
+            names = ", ".join(f'"{name}"' for name in known)
+            raise bad_request(f'"{field}" is not a known field selector: only {names}')
+        yield field, value, sign != "!="

@@ -28,6 +28,8 @@ _MAX_BODY: Final = 8 * 1024 * 1024
 #: Seconds: how long a watch waits at once, and how long it lasts if nobody says.
 _POLL: Final = 30.0
 _WATCH: Final = 1_800.0
+#: Seconds that a client has to take what is sent last.
+_PATIENCE: Final = 1.0
 
 
 class _BadRequestError(Exception):
@@ -46,19 +48,15 @@ class ApiServer:
         cluster: Cluster | None = None,
         *,
         ssl_context: ssl.SSLContext | None = None,
-        token: str = "",
     ) -> None:
         """Serve nothing yet.
 
         Args:
             cluster: What to serve; by default an empty one.
             ssl_context: Serve HTTPS with its certificate; plain HTTP by default.
-            token: The bearer token to write into the kubeconfig; the one that the cluster asks
-                for.
         """
         self._cluster: Final = cluster if cluster is not None else Cluster()
         self._ssl_context: Final = ssl_context
-        self._token: Final = token
         self._listener: socket.socket | None = None
         self._port = 0
         self._lock: Final = threading.Lock()
@@ -83,14 +81,14 @@ class ApiServer:
         Args:
             certificate_authority: The path of the certificate to trust, for HTTPS.
         """
-        where = {"server": self.url}
+        where, token = {"server": self.url}, self._cluster.token
         if certificate_authority:
             where["certificate-authority"] = certificate_authority
         return {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "test", "cluster": where}],
-            "users": [{"name": "test", "user": {"token": self._token} if self._token else {}}],
+            "users": [{"name": "test", "user": {"token": token} if token else {}}],
             "contexts": [
                 {
                     "name": "test",
@@ -142,10 +140,13 @@ class ApiServer:
             socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
         acceptor.join()
         listener.close()
-        for connection in connections:
-            _shut(connection)
         self._cluster.end_watches()
-        for thread in threads:
+        for connection in connections:
+            _shut(connection, socket.SHUT_RD)
+        for thread, connection in zip(threads, connections, strict=True):
+            # Who is in the middle of an answer may end it, if the client reads it.
+            thread.join(_PATIENCE)
+            _shut(connection, socket.SHUT_RDWR)
             thread.join()
 
     # --- connections --------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class ApiServer:
         try:
             request = _read_request(connection, reader)
         except _BadRequestError as error:
-            _respond(connection, HttpResponse(status=400, body=str(error).encode()), is_last=True)
+            _refuse(connection, reader, str(error))
             return False
         if request is None:
             return False
@@ -229,9 +230,19 @@ class ApiServer:
         return True
 
 
-def _shut(connection: socket.socket) -> None:
+def _shut(connection: socket.socket, how: int) -> None:
+    # The plain method: that of a TLS socket would let its thread write on without TLS.
     with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, how)
+
+
+def _refuse(connection: socket.socket, reader: BinaryIO, words: str) -> None:
+    """Answer what is no HTTP, and read what else was sent, lest it be answered with a reset."""
+    response = HttpResponse(status=400, body=words.encode())
+    _respond(connection, response, is_last=True)
+    _shut(connection, socket.SHUT_WR)
+    connection.settimeout(_PATIENCE)
+    reader.read(_MAX_BODY)
 
 
 # --- HTTP/1.1 ---------------------------------------------------------------------------------

@@ -94,11 +94,12 @@ class Store:
         self.list_floor = 0
         self._history: Final = history
         self._objects: dict[ResourceKey, dict[str, Stored]] = {}
-        #: Of all revisions after `_first`, without a gap.
+        #: Of all revisions after `first`, without a gap.
         self._changes: list[Change] = []
-        self._first = self.revision
+        self.first = self.revision
 
     def get(self, resource: Resource, key: str) -> Stored | None:
+        """An object as it is now."""
         return self._objects.get((resource.group, resource.plural), {}).get(key)
 
     def put(self, resource: Resource, manifest: dict[str, Any]) -> Stored:
@@ -115,6 +116,7 @@ class Store:
         return stored
 
     def remove(self, resource: Resource, old: Stored) -> None:
+        """Take an object out, which counts as a write."""
         self.revision += 1
         meta = {**old.manifest["metadata"], "resourceVersion": str(self.revision)}
         gone = self._stored({**old.manifest, "metadata": meta}, self.revision)
@@ -133,8 +135,8 @@ class Store:
         self._changes.append(change)
         if len(self._changes) > 2 * self._history:
             del self._changes[: -self._history]
-            self._first = self._changes[0].version - 1
-            self.forget(self._first)
+            self.first = self._changes[0].version - 1
+            self.forget(self.first)
 
     def forget(self, version: int, *, lists: bool = True) -> None:
         """Let nobody watch from before a version, nor list what was then."""
@@ -144,7 +146,7 @@ class Store:
 
     def changes(self, since: int, until: int) -> Iterator[Change]:
         """What was written after a version, up to another, in order."""
-        for at in range(max(since - self._first, 0), until - self._first):
+        for at in range(max(since - self.first, 0), until - self.first):
             yield self._changes[at]
 
     def objects(self, resource: Resource, version: int | None = None) -> list[Stored]:
@@ -153,7 +155,7 @@ class Store:
         objects = self._objects.get(at, {})
         if version is not None and version < self.revision:
             objects = dict(objects)
-            for change in reversed(self._changes[max(version - self._first, 0) :]):
+            for change in reversed(self._changes[max(version - self.first, 0) :]):
                 if change.resource != at:
                     continue
                 if change.old is None:
@@ -161,9 +163,3 @@ class Store:
                 else:
                     objects[change.old.key] = change.old
         return [objects[key] for key in sorted(objects)]
-
-    def everything(self) -> Iterator[tuple[ResourceKey, Stored]]:
-        """All objects, in order."""
-        for at in sorted(self._objects):
-            for key in sorted(self._objects[at]):
-                yield at, self._objects[at][key]

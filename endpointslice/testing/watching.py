@@ -12,7 +12,7 @@ from typing import Any, Final, final
 import attrs
 
 from endpointslice.testing.faults import ConnectionDroppedError
-from endpointslice.testing.messages import dump
+from endpointslice.testing.messages import StatusError, dump
 from endpointslice.testing.resources import Resource
 from endpointslice.testing.selectors import Selector, select_all
 from endpointslice.testing.store import Change, Store, Stored
@@ -145,6 +145,11 @@ class Watch:
         if self._is_over:
             return
         options = self._options
+        if self._since < self._store.first:
+            # It lags so far behind that what it has not seen is forgotten.
+            self._next.append(too_old(self._since, self._store.first))
+            self._is_over = True
+            return
         until = self._visible()
         at = (options.resource.group, options.resource.plural)
         for change in self._store.changes(self._since, until):
@@ -180,6 +185,12 @@ class Watch:
 def event(kind: str, body: bytes) -> bytes:
     """A line of a watch."""
     return b'{"type":"' + kind.encode() + b'","object":' + body + b"}\n"
+
+
+def too_old(since: int, oldest: int) -> bytes:
+    """A line that says that a watch cannot go on."""
+    error = StatusError(410, "Expired", f"too old resource version: {since} ({oldest})")
+    return event("ERROR", dump(error.status))
 
 
 def initial_events(resource: Resource, objects: Iterable[Stored]) -> list[bytes]:
