@@ -47,6 +47,7 @@ PAGES: Final = {
 }
 #: Pages whose code reads a kubeconfig, and finds the Service legacy/billing on the server.
 SERVED: Final = (
+    "README.md",
     "docs/how-to/carry-out-a-plan.md",
     "docs/how-to/use-kr8s.md",
     "docs/how-to/use-kubernetes-asyncio.md",
@@ -132,6 +133,7 @@ def test_python_that_talks_to_a_cluster_runs_and_prints_what_its_page_says(
     with ApiServer(cluster) as server:
         done = subprocess.run(
             [sys.executable, "-c", program],
+            cwd=ROOT,
             env={**os.environ, "KUBECONFIG": str(server.write_kubeconfig(tmp_path / "config"))},
             capture_output=True,
             text=True,
