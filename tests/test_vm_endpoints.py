@@ -550,6 +550,22 @@ def test_the_operator_does_not_plan_upon_a_watch_that_lacks_what_it_has_written(
     check(cluster)
 
 
+def test_the_operator_says_what_it_may_not_do_and_goes_on_when_it_may(
+    cluster: Cluster, start: Callable[..., Program]
+) -> None:
+    cluster.load(documents("backends.yaml"))
+    cluster.deny(Denial(verb="create", resource="endpointslices"))
+    with start(resync="0.2") as operator:
+        operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "NotWritten"))
+        cluster.deny()
+        cluster.deny(Denial(verb="list", resource="endpointslices", namespace="legacy"))
+        operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "NotRead"))
+        cluster.deny()
+        operator.wait_for(lambda: is_said(cluster, "billing-rack-1", "Written"))
+        operator.wait_for(lambda: is_right(cluster))
+    check(cluster)
+
+
 def test_the_operator_heals_what_others_have_done_to_its_slices(
     cluster: Cluster, start: Callable[..., Program]
 ) -> None:

@@ -30,6 +30,7 @@ from endpointslice import (
     slice_template,
 )
 from endpointslice.clients import apply_plan_to_async, list_slices_async
+from endpointslice.errors import ApiError
 
 BACKENDS = ("example.com", "v1", "externalbackends")
 SLICES = ("discovery.k8s.io", "v1", "endpointslices")
@@ -72,6 +73,7 @@ def log_in(**kwargs: Any) -> Any:
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Connect."""
+    # The schema of the status has no room for what kopf would keep there.
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage()
     await config.load_config()
     memo.state = State(client.ApiClient())
@@ -180,9 +182,12 @@ async def sync(
         current: Sequence[EndpointSlice] = tuple(slices.get(service_name, ()))
         tracker = state.trackers[service_name]
         if not trust_watch or service_name in state.doubted or tracker.is_stale(current):
-            listed = await list_slices_async(
-                state.api, namespace, service=name, managed_by=MANAGED_BY
-            )
+            try:
+                listed = await list_slices_async(
+                    state.api, namespace, service=name, managed_by=MANAGED_BY
+                )
+            except ApiError as error:
+                raise NotReadyError("NotRead", str(error), delay=PATIENCE) from error
             current = listed.slices
         template = slice_template(service, managed_by=MANAGED_BY)
         plan = reconcile(found.groups, current, template=template)
@@ -218,31 +223,32 @@ async def sync_and_report(
 ) -> None:
     """Sync, and put what became of it into the status, and into an Event if it is news."""
     problems: list[str] = []
-    counts: dict[str, int] = {}
+    counts = {key: status[key] for key in ("endpoints", "slices") if key in status}
+    failure = None
     try:
         found, written = await sync((namespace, spec["service"]), **kwargs)
     except NotReadyError as error:
+        failure = error
         verdict = ("False", error.reason, str(error))
-        raise
     else:
-        problems = list(found.problems.get(name, ()))
         counts = {"endpoints": found.endpoints.get(name, 0), "slices": written}
+        problems = list(found.problems.get(name, ()))
         verdict = ("True", "Written", "")
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             verdict = ("False", "InvalidBackends", f"left out: {problems[0]}{more}")
-    finally:
-        said = {
-            **{key: status[key] for key in ("endpoints", "slices") if key in status},
-            **counts,
-            "observedGeneration": body["metadata"].get("generation", 0),
-            "problems": problems,
-            "conditions": [condition(status, *verdict)],
-        }
-        if said != {key: status[key] for key in said if key in status}:
-            patch.status.update(said)
-        if problems and problems != status.get("problems"):
-            kopf.warn(body, reason="InvalidBackends", message=verdict[2])
+    said = {
+        **counts,
+        "observedGeneration": body["metadata"].get("generation", 0),
+        "problems": problems,
+        "conditions": [condition(status, *verdict)],
+    }
+    if said != {key: status[key] for key in said if key in status}:
+        patch.status.update(said)
+    if problems and problems != status.get("problems"):
+        kopf.warn(body, reason="InvalidBackends", message=verdict[2])
+    if failure is not None:
+        raise failure
 
 
 def condition(
