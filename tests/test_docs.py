@@ -35,6 +35,7 @@ from benchmarks.counted import STRATEGIES as COUNTED_STRATEGIES
 from benchmarks.counted import release_line
 from endpointslice import HintFallbackReason, IgnoredHints, SkipReason, UnusedReason
 from endpointslice.cli.strategies import STRATEGIES
+from endpointslice.clients import Outcome
 from endpointslice.diff import Reason
 from endpointslice.testing import ApiServer, Cluster
 
@@ -236,6 +237,12 @@ def test_a_table_of_reasons_lists_every_reason_in_order(
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == [
         str(member) for member in enum
     ]
+
+
+def test_the_page_on_carrying_out_has_every_outcome() -> None:
+    page = PAGES["docs/how-to/carry-out-a-plan.md"]
+    table = page.partition("\n| Answer | On | Outcome |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) >= {str(outcome) for outcome in Outcome}
 
 
 def test_the_picture_of_the_floors_is_the_contract_of_the_linter() -> None:

@@ -53,7 +53,9 @@ def wanted(backends: Iterable[Mapping[str, Any]]) -> Wanted:
             manifest = manifest_of(spec, *address_of(machine), machine)
             if faults := faults_in(manifest):
                 at = f"spec.backends[{i}]"
-                problems[name] += [fault.replace("endpoints[0]", at) for fault in faults]
+                for fault in faults:
+                    where = fault.replace("addresses[0]", "address").replace("endpoints[0]", at)
+                    problems[name].append(where)
                 continue
             read: EndpointSlice = decode_slice(manifest)
             (endpoint,) = read.endpoints
