@@ -414,6 +414,7 @@ def after_dry_delete(replay: Replay, case: Mapping[str, Any]) -> list[str]:
 
 def watched(replay: Replay, query: str) -> list[dict[str, Any]]:
     answered = replay.ask("GET", f"{SLICES}?watch=true&{query}")
+    assert answered.status == 200, answered.body
     return [json.loads(line) for line in answered.body.splitlines()]
 
 

@@ -225,6 +225,23 @@ def test_a_strategic_patch_merges_the_lists_that_have_keys(cluster: Cluster) -> 
     assert found["spec"]["clusterIP"].startswith("10.96.")
 
 
+def test_a_strategic_patch_replaces_where_it_is_told_to(cluster: Cluster) -> None:
+    path = "/api/v1/namespaces/shop/services"
+    spec = {"ports": [{"port": 80, "name": "a"}, {"port": 81, "name": "b"}], "selector": {"a": "b"}}
+    do(cluster, "POST", path, an_object("Service", "web", spec=spec))
+    ports = [{"$patch": "replace"}, {"port": 82, "name": "c"}]
+    patch = {"spec": {"$setElementOrder/ports": [{"port": 82}], "ports": ports}}
+    found = do(cluster, "PATCH", f"{path}/web", patch, STRATEGIC)
+    assert [port["port"] for port in found["spec"]["ports"]] == [82]
+    patch = {"spec": {"selector": {"$patch": "replace", "c": "d"}, "ports": [{"port": 83}]}}
+    found = do(cluster, "PATCH", f"{path}/web", patch, STRATEGIC)
+    assert found["spec"]["selector"] == {"c": "d"}
+    assert [port["port"] for port in found["spec"]["ports"]] == [82, 83]
+    kept = {"spec": {"$retainKeys": ["ports", "selector"], "selector": {"e": "f"}}}
+    found = do(cluster, "PATCH", f"{path}/web", kept, STRATEGIC)
+    assert found["spec"]["selector"] == {"c": "d", "e": "f"}
+
+
 def test_a_put_of_a_service_keeps_its_address(cluster: Cluster) -> None:
     path = "/api/v1/namespaces/shop/services"
     service = an_object("Service", "web", spec={"ports": [{"port": 80}]})
@@ -622,6 +639,14 @@ def test_collections_are_deleted_by_selector(cluster: Cluster) -> None:
     gone = do(cluster, "DELETE", f"{SLICES}?labelSelector=k=1")
     assert [item["metadata"]["name"] for item in gone["items"]] == ["a", "c"]
     assert names_of(cluster, SLICES) == ["b"]
+
+
+def test_it_says_that_it_is_well_and_of_which_version_it_is() -> None:
+    cluster = Cluster(version="v1.33.4")
+    for path in ("/healthz", "/livez", "/readyz"):
+        assert ask(cluster, "GET", path).body == b"ok"
+    found = do(cluster, "GET", "/version")
+    assert (found["minor"], found["gitVersion"]) == ("33", "v1.33.4")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ __all__ = ["Cluster", "Denial", "Served"]
 
 _SYSTEM_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+_HEALTH: Final = frozenset(["/healthz", "/livez", "/readyz"])
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 
 
@@ -346,12 +347,7 @@ class Cluster:
             raise StatusError(401, "Unauthorized", "Unauthorized")
         call = self._route(request)
         if call is None:
-            document = None
-            if request.method == "GET":
-                document = discovery_of(self._served(), request.path, self._version)
-            if document is not None:
-                return answer(200, document)
-            return _page_not_found()
+            return self._answer_other(request)
         self._check_rights(call)
         fault = (
             self._faults.on_request(call.verb, call.resource.plural, call.namespace, call.name)
@@ -368,6 +364,16 @@ class Cluster:
                 self.close(answered)
             return fault_response(fault, call.resource, call.name)
         return answered
+
+    def _answer_other(self, request: HttpRequest) -> HttpResponse:
+        """Answer what is about no objects."""
+        if request.method == "GET" and request.path in _HEALTH:
+            return _text(200, "ok")
+        if request.method == "GET":
+            document = discovery_of(self._served(), request.path, self._version)
+            if document is not None:
+                return answer(200, document)
+        return _text(404, "404 page not found\n")
 
     def _is_known(self, authorization: str) -> bool:
         kind, _, token = authorization.partition(" ")
@@ -577,6 +583,6 @@ def _verb(request: HttpRequest, name: str) -> str:
             return _VERBS.get(method, "")
 
 
-def _page_not_found() -> HttpResponse:
+def _text(status: int, words: str) -> HttpResponse:
     headers = {"Content-Type": "text/plain; charset=utf-8"}
-    return HttpResponse(status=404, headers=headers, body=b"404 page not found\n")
+    return HttpResponse(status=status, headers=headers, body=words.encode())
