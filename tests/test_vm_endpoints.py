@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +23,7 @@ import yaml
 from kubernetes.client import ApiClient, Configuration
 
 from endpointslice import (
+    EndpointSlice,
     Plan,
     SliceCache,
     decode_service,
@@ -373,16 +374,14 @@ def test_the_operator_follows_the_backends_and_a_restart_writes_nothing(
         assert (event["reason"], event["type"]) == ("InvalidBackends", "Warning")
         assert operator.terminate() == 0
 
-    before = len(writes(cluster))
-    version = cluster.resource_version
+    before, version = len(cluster.requests), cluster.resource_version
     with start(resync="0.1") as operator:
-        lists = len(cluster.requests)
         operator.wait_for(
-            lambda: sum(item.path == SLICES for item in cluster.requests[lists:]) >= 6
+            lambda: sum(item.path == SLICES for item in cluster.requests[before:]) >= 6
         )
         assert operator.terminate() == 0
-    assert len(writes(cluster)) == before
     # Neither slices nor statuses nor Events.
+    assert {item.method for item in cluster.requests[before:]} == {"GET"}
     assert cluster.resource_version == version
 
     with start() as operator:
@@ -522,38 +521,126 @@ def test_the_operator_plans_anew_after_a_conflict(
         assert {"example.com/seen-by": "somebody else"} in found
 
 
+NAME: Final = ("legacy", "billing")
+
+
+class Synced:
+    """The operator's sync in this process, whose watches show what the test says."""
+
+    def __init__(self, cluster: Cluster, operator: ModuleType, api: object) -> None:
+        self.cluster = cluster
+        self.memo = kopf.Memo(state=operator.State(api))
+        self.backends = documents("backends.yaml")
+        self.slices: list[EndpointSlice] = []
+        self._operator = operator
+
+    async def __call__(self, *, trust_watch: bool = True) -> list[tuple[str, str]]:
+        """Sync, and return what was asked of the server: methods, and kinds."""
+        before = len(self.cluster.requests)
+        (service,) = self.cluster.objects("services", "legacy")
+        try:
+            await self._operator.sync(
+                NAME,
+                memo=self.memo,
+                backends={NAME: self.backends},
+                services={NAME: [decode_service(service)]},
+                slices={NAME: self.slices},
+                trust_watch=trust_watch,
+            )
+        finally:
+            asked = self.cluster.requests[before:]
+        return [(item.method, item.path.removeprefix(SLICES)[:1]) for item in asked]
+
+    def tell_deleted(self, last: Mapping[str, Any]) -> None:
+        self._operator.slice_event(
+            type="DELETED",
+            namespace=last["metadata"]["namespace"],
+            labels=last["metadata"]["labels"],
+            body=last,
+            memo=self.memo,
+        )
+
+    def show(self) -> None:
+        self.slices = [*map(decode_slice, self.cluster.objects("endpointslices"))]
+
+
+def in_process(server: ApiServer, story: Callable[[Synced], Awaitable[None]]) -> None:
+    async def tell() -> None:
+        configuration = kubernetes_asyncio.client.Configuration(host=server.url)
+        async with kubernetes_asyncio.client.ApiClient(configuration) as api:
+            await story(Synced(server.cluster, load("vm_operator"), api))
+
+    asyncio.run(tell())
+    check(server.cluster)
+
+
+LISTED: Final = ("GET", "")
+CREATED: Final = ("POST", "")
+UPDATED: Final = ("PUT", "/")
+
+
 def test_the_operator_does_not_plan_upon_a_watch_that_lacks_what_it_has_written(
     server: ApiServer,
 ) -> None:
-    cluster = server.cluster
-    operator = load("vm_operator")
-    name = ("legacy", "billing")
-    (service,) = cluster.objects("services", "legacy")
-    backends = documents("backends.yaml")
-    shown: dict[str, Any] = {
-        "backends": {name: backends},
-        "services": {name: [decode_service(service)]},
-        "slices": {},
-    }
+    async def story(sync: Synced) -> None:
+        assert await sync() == [CREATED] * 3
+        # The watch has shown nothing yet, and more is wanted.
+        sync.backends[0]["spec"]["backends"].append({"address": "192.0.2.12"})
+        assert await sync() == [LISTED, UPDATED]
+        # Now it has, and nobody asks the server any more.
+        sync.show()
+        assert await sync() == []
 
-    async def sync_three_times() -> None:
-        configuration = kubernetes_asyncio.client.Configuration(host=server.url)
-        async with kubernetes_asyncio.client.ApiClient(configuration) as api:
-            memo = kopf.Memo(state=operator.State(api))
-            await operator.sync(name, memo=memo, **shown)
-            assert writes(cluster) == [("POST", 201)] * 3
-            # The watch has shown nothing yet, and more is wanted.
-            backends[0]["spec"]["backends"].append({"address": "192.0.2.12"})
-            await operator.sync(name, memo=memo, **shown)
-            assert writes(cluster) == [("POST", 201)] * 3 + [("PUT", 200)]
-            # Now it has, and nobody asks the server any more.
-            shown["slices"] = {name: [*map(decode_slice, cluster.objects("endpointslices"))]}
-            before = cluster.requests
-            await operator.sync(name, memo=memo, **shown)
-            assert cluster.requests == before
+    in_process(server, story)
 
-    asyncio.run(sync_three_times())
-    check(cluster)
+
+def test_the_operator_asks_the_server_after_a_conflict_until_all_is_written(
+    server: ApiServer,
+) -> None:
+    async def story(sync: Synced) -> None:
+        await sync()
+        sync.show()
+        for stored in sync.slices:
+            mark = {"metadata": {"annotations": {"example.com/seen-by": "somebody else"}}}
+            request(sync.cluster, "PATCH", f"{SLICES}/{stored.name}", mark)
+        sync.backends[0]["spec"]["backends"][0]["healthy"] = False
+        with pytest.raises(kopf.TemporaryError, match="conflict"):
+            await sync()
+        assert await sync() == [LISTED, UPDATED]
+        sync.show()
+        assert await sync() == []
+
+    in_process(server, story)
+
+
+def test_the_operator_waits_for_no_slice_of_which_the_watch_says_that_it_is_gone(
+    server: ApiServer,
+) -> None:
+    async def story(sync: Synced) -> None:
+        await sync()
+        sync.show()
+        newest = max(sync.slices, key=lambda stored: int(stored.metadata.resource_version))
+        gone = request(sync.cluster, "GET", f"{SLICES}/{newest.name}")
+        request(sync.cluster, "DELETE", f"{SLICES}/{newest.name}")
+        sync.show()
+        sync.tell_deleted(gone)
+        assert await sync() == [CREATED]
+
+    in_process(server, story)
+
+
+def test_the_operator_looks_at_what_stands_from_time_to_time_whatever_its_watch_says(
+    server: ApiServer,
+) -> None:
+    async def story(sync: Synced) -> None:
+        await sync()
+        sync.show()
+        # A watch that was broken meanwhile never tells of it.
+        request(sync.cluster, "DELETE", f"{SLICES}/{sync.slices[0].name}")
+        assert await sync() == []
+        assert await sync(trust_watch=False) == [LISTED, CREATED]
+
+    in_process(server, story)
 
 
 def test_the_operator_says_what_it_may_not_do_and_goes_on_when_it_may(
