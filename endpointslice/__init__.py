@@ -4,9 +4,7 @@ The straight line: read objects with `decode_*`, plan with `reconcile_service` (
 Pods) or `reconcile` (any source of endpoints), write with `encode_slice` what the plan says.
 """
 
-from endpointslice.cost import (
-    Cost,
-)
+from endpointslice.cost import Cost, Fill, measure_fill
 from endpointslice.diff import Reason
 from endpointslice.endpoints import (
     MIRRORING_MANAGED_BY,
@@ -214,6 +212,7 @@ __all__ = [
     "ErrorType",
     "ExitOrder",
     "Explanation",
+    "Fill",
     "FrozenDict",
     "Generational",
     "GroupKey",
@@ -304,6 +303,7 @@ __all__ = [
     "keep_places",
     "losses_in_endpoints",
     "losses_in_slices",
+    "measure_fill",
     "merge_slices",
     "minimum_writes",
     "mirror",

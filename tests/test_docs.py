@@ -3,7 +3,8 @@
 Blocks of code are told apart by their language:
 
 - `python` is run, all blocks of a page in one namespace. If "It prints:" and a `text` block
-  follow, that is what it must print.
+  follow, that is what it must print. Pages that talk to a cluster (`SERVED`) are run as programs,
+  with a kubeconfig that leads to an API server on loopback.
 - `py` needs what is not here, a cluster for instance; it is compiled only.
 - `console`: each command `$ endpointslice ...` is run, and must print what stands below it, where
   `...` stands for anything; `$ echo $?` shows its exit status. Other commands are not run.
@@ -28,12 +29,15 @@ from typing import Any, Final
 
 import attrs
 import pytest
+import yaml
 
 from benchmarks.counted import STRATEGIES as COUNTED_STRATEGIES
 from benchmarks.counted import release_line
 from endpointslice import HintFallbackReason, IgnoredHints, SkipReason, UnusedReason
 from endpointslice.cli.strategies import STRATEGIES
+from endpointslice.clients import Outcome
 from endpointslice.diff import Reason
+from endpointslice.testing import ApiServer, Cluster
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -42,6 +46,18 @@ PAGES: Final = {
     str(page.relative_to(ROOT)): page.read_text(encoding="utf-8")
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 }
+#: Pages whose code reads a kubeconfig, and finds the Service legacy/billing on the server.
+SERVED: Final = (
+    "README.md",
+    "docs/how-to/carry-out-a-plan.md",
+    "docs/how-to/use-kr8s.md",
+    "docs/how-to/use-kubernetes-asyncio.md",
+    "docs/how-to/use-kubernetes.md",
+    "docs/how-to/use-lightkube.md",
+    "docs/how-to/watch-your-controller.md",
+)
+#: What stands between what one block of a page and the next one print.
+_BREAK: Final = "--- the next block ---"
 _FENCE: Final = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
@@ -83,7 +99,7 @@ def assert_prints(want: str, got: str, where: str) -> None:
 # --- code -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", pages_with("python"))
+@pytest.mark.parametrize("page", [page for page in pages_with("python") if page not in SERVED])
 def test_python_on_a_page_runs_and_prints_what_it_says(
     page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +118,38 @@ def test_python_on_a_page_runs_and_prints_what_it_says(
         elif block.is_output:
             assert_prints(block.body, printed, where)
             printed = ""
+
+
+@pytest.mark.parametrize("page", SERVED)
+def test_python_that_talks_to_a_cluster_runs_and_prints_what_its_page_says(
+    page: str, tmp_path: Path
+) -> None:
+    # One program for each page, for clients read the environment when they are imported.
+    program = f"print({_BREAK!r})\n".join(
+        block.body for block in blocks(page) if block.language == "python"
+    )
+    service = DOCS / "examples" / "vm_endpoints" / "service.yaml"
+    cluster = Cluster(namespaces=["legacy"])
+    cluster.load([yaml.safe_load(service.read_text(encoding="utf-8"))])
+    with ApiServer(cluster) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "KUBECONFIG": str(server.write_kubeconfig(tmp_path / "config"))},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    printed = iter(done.stdout.split(f"{_BREAK}\n"))
+    output = ""
+    for block in blocks(page):
+        if block.language == "python":
+            output = next(printed)
+        elif block.is_output:
+            assert_prints(block.body, output, f"{page}:{block.line}")
+            output = ""
 
 
 @pytest.mark.parametrize("page", pages_with("py"))
@@ -189,6 +237,12 @@ def test_a_table_of_reasons_lists_every_reason_in_order(
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == [
         str(member) for member in enum
     ]
+
+
+def test_the_page_on_carrying_out_has_every_outcome() -> None:
+    page = PAGES["docs/how-to/carry-out-a-plan.md"]
+    table = page.partition("\n| Answer | On | Outcome |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) >= {str(outcome) for outcome in Outcome}
 
 
 def test_the_picture_of_the_floors_is_the_contract_of_the_linter() -> None:

@@ -10,10 +10,8 @@ import attrs
 from endpointslice import (
     LABEL_MANAGED_BY,
     LABEL_SERVICE_NAME,
-    AddressType,
-    EndpointKey,
     EndpointSlice,
-    GroupKey,
+    measure_fill,
     protobuf_size,
 )
 from endpointslice.cli.planning import joined
@@ -109,17 +107,9 @@ def _inspection(
     max_endpoints_per_slice: int,
 ) -> Inspection:
     slices = sorted(slices, key=lambda item: item.name)
-    groups: dict[GroupKey, set[EndpointKey]] = {}
-    for item in slices:
-        keys = groups.setdefault(item.group_key, set())
-        keys.update(endpoint.key for endpoint in item.endpoints)
-    needed: dict[AddressType, int] = {}
-    for key, endpoints in groups.items():
-        kind = key.address_type
-        needed[kind] = needed.get(kind, 0) - (-len(endpoints) // max_endpoints_per_slice)
-    ideal = sum(max(1, count) for count in needed.values())
-    total = sum(len(item.endpoints) for item in slices)
-    duplicates = total - sum(map(len, groups.values()))
+    fill = measure_fill(slices, max_endpoints_per_slice=max_endpoints_per_slice)
+    ideal, duplicates = fill.desired_slices, fill.duplicates
+    total = fill.endpoints + duplicates
     sizes = [protobuf_size(item) for item in slices]
     sent = sum(size * len(item.endpoints) for size, item in zip(sizes, slices, strict=True))
     problems = []
