@@ -25,7 +25,7 @@ from tests.test_reconcile_laws import STRATEGIES
 HISTORIES = 2000
 #: Histories of the past that ended badly; what was wrong then is said where it was repaired:
 #: in tests/test_writers_laws.py and tests/test_apply_plan_to.py.
-PAST = (57, 86, 108, 115, 197, 236, 569, 600)
+PAST = (57, 86, 108, 115, 197, 236, 569, 600, 1012, 1196)
 
 
 def test_two_replicas_in_a_storm_lose_nothing() -> None:
@@ -115,7 +115,11 @@ SABOTAGE: dict[str, tuple[Any, str]] = {
     ),
     "a slice is written as it stands": (
         patch.object(build, "_is_idle", lambda write: False),
-        "had no effect|took the last copy",
+        "nobody has written it|took the last copy",
+    ),
+    "labels that go are left to server-side apply": (
+        patch.object(applying, "_takes_away", lambda operation: False),
+        "nobody has written it",
     ),
     "givers do not wait for receivers": (
         patch.object(applying, "_given", lambda operation: set()),
@@ -131,7 +135,7 @@ SABOTAGE: dict[str, tuple[Any, str]] = {
     ),
     "updates without a version": (
         patch.object(applying._Writer, "_request", _unguarded(Verb.UPDATE)),
-        "took the last copy|which is another's|no effect",
+        "took the last copy|which is another's|nobody has written it",
     ),
     "what is found is wanted": (
         patch.object(applying, "_is_wanted", lambda stands, after: True),
