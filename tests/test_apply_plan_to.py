@@ -390,6 +390,20 @@ def test_an_update_is_not_found_in_a_slice_that_lacks_anything_of_it(
     assert outcomes(result) == ["conflict"]
 
 
+@pytest.mark.parametrize("what", ["labels", "annotations"])
+def test_an_update_is_not_found_while_what_it_was_to_take_away_still_stands(what: str) -> None:
+    before = elsewhere(AFTER, **{what: {**getattr(AFTER.metadata, what), "old": "x"}})
+    plan = plan_of(UpdateSlice(before, AFTER, ()))
+    undone = Script([LOST, shown(before), accepted])
+    assert outcomes(carried_out(undone, plan)) == ["applied"]
+    overtaken = Script([failure(409), shown(before, resource_version="other")])
+    assert outcomes(carried_out(overtaken, plan)) == ["conflict"]
+    # What others add is theirs.
+    added = {what: {**getattr(AFTER.metadata, what), "new": "x"}}
+    done = Script([LOST, shown(AFTER, resource_version="other", **added)])
+    assert outcomes(carried_out(done, plan)) == ["found"]
+
+
 def test_a_conflict_with_something_else_is_tried_again() -> None:
     script = Script([failure(409, "Conflict"), shown(BEFORE), accepted])
     result = carried_out(script, plan_of(UPDATE))

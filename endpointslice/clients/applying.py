@@ -396,7 +396,7 @@ class _Writer:
         """Find out what stands where an operation was to write."""
         if _is_missing(answer, request.name):
             return _without(operation), None
-        if not request.name:
+        if isinstance(operation, CreateSlice) and not request.name:
             if not is_lost(answer):
                 return _Found.UNTOUCHED, None
             return (yield from self._search(operation))
@@ -413,10 +413,9 @@ class _Writer:
             else:
                 return _Found.HIDDEN, None
 
-    def _search(self, operation: Operation) -> Steps[_Standing]:
+    def _search(self, create: CreateSlice) -> Steps[_Standing]:
         """Look for a slice that was created under a name that nobody knows."""
-        after = operation.after
-        assert after is not None
+        after = create.after
         labels = after.metadata.labels
         selector = selector_of(
             {name: labels.get(name) for name in (LABEL_SERVICE_NAME, LABEL_MANAGED_BY)}
@@ -428,7 +427,7 @@ class _Writer:
         known.update(item.before.name for item in self.plan.operations if item.before is not None)
         for item in answer[0]:
             stands = _decoded(item)
-            if stands is not None and stands.name not in known and _is_wanted(stands, after):
+            if stands is not None and stands.name not in known and _is_wanted(stands, create):
                 self._created.add(stands.name)
                 return _Found.WANTED, stands
         return _Found.UNTOUCHED, None
@@ -513,18 +512,28 @@ def _stored(
         return None
 
 
-def _is_wanted(stands: EndpointSlice, after: EndpointSlice) -> bool:
+def _is_wanted(stands: EndpointSlice, operation: CreateSlice | UpdateSlice) -> bool:
     """Whether a slice is what an operation was to make of it, whoever did it."""
+    after = operation.after
     meta, wanted = stands.metadata, after.metadata
+    was = wanted if operation.before is None else operation.before.metadata
     return (
         meta.deletion_timestamp is None
         and stands.address_type is after.address_type
         and stands.ports == after.ports
         and stands.endpoints == after.endpoints
-        and wanted.labels.items() <= meta.labels.items()
-        and wanted.annotations.items() <= meta.annotations.items()
+        and _has_become(meta.labels, was.labels, wanted.labels)
+        and _has_become(meta.annotations, was.annotations, wanted.annotations)
         and set(wanted.owner_references) <= set(meta.owner_references)
     )
+
+
+def _has_become(
+    stands: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]
+) -> bool:
+    """Whether all is there that was wanted, and nothing that was to go; others may add theirs."""
+    gone = before.keys() - after.keys()
+    return after.items() <= stands.items() and gone.isdisjoint(stands)
 
 
 def _without(operation: Operation) -> _Found:
@@ -545,7 +554,7 @@ def _compared(operation: Operation, manifest: Mapping[str, Any]) -> _Standing:
     stands = _decoded(manifest)
     if stands is None:
         return _Found.CHANGED, None
-    if operation.after is not None and _is_wanted(stands, operation.after):
+    if not isinstance(operation, DeleteSlice) and _is_wanted(stands, operation):
         return _Found.WANTED, stands
     meta = stands.metadata
     is_going = meta.deletion_timestamp is not None
