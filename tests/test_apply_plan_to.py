@@ -35,6 +35,7 @@ from endpointslice.clients import (
     list_slices,
     list_slices_async,
 )
+from endpointslice.clients.wire import answer_of
 from endpointslice.errors import ApiError, ApplyError
 from tests.builders import IPV6, TEMPLATE, group, stored
 
@@ -670,6 +671,16 @@ def test_the_server_is_left_in_peace_between_two_attempts() -> None:
     assert (result.requests, result.retries, result.waited) == (5, 4, 1.875)
 
 
+@pytest.mark.parametrize("data", [b"", b"<html>Sign in</html>", b"[]", b"7", b"{" * 100_000])
+def test_a_success_that_is_not_the_api_servers_is_none(data: bytes) -> None:
+    answer = answer_of(200, None, data)
+    assert answer == Answer(status=0, error="a 200 without a JSON object")
+    for operation in (UPDATE, DELETE):
+        result = carried_out(Script([answer] * 5), plan_of(operation))
+        assert outcomes(result) == ["unknown"]
+    assert answer_of(403, None, data) == Answer(status=403)
+
+
 # --- later ------------------------------------------------------------------------------------
 
 
@@ -918,6 +929,48 @@ def test_a_list_is_tried_again() -> None:
 )
 def test_a_list_that_is_not_given_is_an_error(answers: Iterable[Answer], error: ApiError) -> None:
     assert both_lists(Script(list(answers)), "shop", retry=SURE) == error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"items": 7},
+        {"items": {"web-a": {}}},
+        {"items": "web-a"},
+        {"items": [], "metadata": 7},
+        {"items": [], "metadata": ["7"]},
+    ],
+)
+def test_what_is_no_list_does_not_pass_for_an_empty_one(body: dict[str, Any]) -> None:
+    odd = Answer(status=200, body=body)
+    error = both_lists(Script([odd] * 5), "shop", retry=SURE)
+    words = "what came back is no page of a list"
+    assert error == ApiError("list of slices in shop", 0, "", words)
+    assert both_lists(Script([odd, listed()]), "shop", retry=SURE).slices == ()
+    # Nor does it say that a slice was not created.
+    result = carried_out(Script([LOST, odd, odd, odd, odd]), plan_of(CREATE))
+    assert outcomes(result) == ["unknown"]
+
+
+def test_a_list_without_items_is_empty() -> None:
+    body = {"items": None, "metadata": {"resourceVersion": "7"}}
+    found = both_lists(Script([Answer(status=200, body=body)]), "shop")
+    assert (found.slices, found.resource_version) == ((), "7")
+
+
+@pytest.mark.parametrize("tokens", [["t", "t"], ["t", "u", "t"]])
+def test_pages_that_lead_back_are_not_followed_for_ever(tokens: list[str]) -> None:
+    pages = [listed(stored("web-a", 1), token=token) for token in tokens]
+    script = Script([*pages, *pages[-1:] * 4])
+    assert isinstance(both_lists(script, "shop", retry=SURE), ApiError)
+    assert script.answers == []
+
+
+def test_a_list_that_expires_though_asked_for_at_once_is_an_error() -> None:
+    script = Script([listed(token="t"), failure(410), listed(token="u"), failure(410, "Expired")])
+    error = both_lists(script, "shop")
+    assert error == ApiError("list of slices in shop", 410, "Expired", "")
 
 
 def test_an_api_error_is_one_sentence() -> None:

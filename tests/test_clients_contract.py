@@ -396,7 +396,7 @@ HTML: Final = b"<html>Bad gateway</html>"
         (500, b""),
         (503, b"[1]"),
         (404, b"\xff\xfe"),
-        (200, b"{" * 9),
+        (500, b"{" * 9),
         (500, b"[" * 10**5),
     ],
     ids=["html", "empty", "list", "no text", "cut", "deep"],
@@ -407,6 +407,12 @@ def test_a_body_that_is_no_object_is_left_out(
     tap.script.append(HttpResponse(status=status, body=body))
     assert send(create()) == Answer(status=status)
     assert len(tap.requests) == 1
+
+
+@pytest.mark.parametrize("body", [HTML, b"", b"{" * 9], ids=["html", "empty", "cut"])
+def test_a_success_without_an_object_is_as_good_as_none(send: Send, tap: Tap, body: bytes) -> None:
+    tap.script.append(HttpResponse(status=200, body=body))
+    assert send(create()) == Answer(status=0, error="a 200 without a JSON object")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
