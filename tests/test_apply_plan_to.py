@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from endpointslice import (
+    LABEL_SERVICE_NAME,
     CreateSlice,
     DeleteSlice,
     EndpointSlice,
@@ -289,6 +290,19 @@ def update_of(**meta: Any) -> UpdateSlice:
             [CreateSlice(elsewhere(NEW, name="a?b"), ())],
             {},
             "plan.operations[0].after.metadata.name",
+        ),
+        *(
+            (
+                [UPDATE, CreateSlice(elsewhere(NEW, generate_name=prefix), ())],
+                {"naming": "deterministic"},
+                "plan.operations[1].after.metadata.generate_name",
+            )
+            for prefix in ("Web-", "web..", "-web", "wéb-", "../web", "web\n", "w" * 253)
+        ),
+        (
+            [UPDATE, CreateSlice(elsewhere(NEW, labels={LABEL_SERVICE_NAME: "a,b"}), ())],
+            {},
+            LABEL_SERVICE_NAME,
         ),
         ([UPDATE], {"naming": "random"}, "naming"),
         ([UPDATE], {"server_side": True}, "field_manager"),

@@ -46,6 +46,7 @@ from endpointslice.models import (
     EndpointKey,
     EndpointSlice,
     GroupKey,
+    ObjectMeta,
 )
 from endpointslice.plan import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice
 from endpointslice.plan.operations import places
@@ -135,8 +136,9 @@ def apply_plan_to(
         What became of every operation. It does not raise for what the server says.
 
     Raises:
-        ModelError: The plan is for another namespace, or for several, or an update or delete has
-            no resource version, or the client is none: nothing has been sent.
+        ModelError: The plan is for another namespace, or for several, or has names or owners that
+            cannot be, or an update or delete has no resource version, or the client is none:
+            nothing has been sent.
         Exception: What the client or the callback raises beside, with a note that says how far
             the plan was carried out.
 
@@ -205,9 +207,19 @@ def _check(plan: Plan, namespace: str | None, options: _Options) -> None:
                 raise ModelError(f"{path}.namespace", f"must be {namespace!r}", meta.namespace)
             if before is not None or meta.name:
                 check_name(f"{path}.name", meta.name)
-            if before is not None and not meta.resource_version:
+            elif options.naming == "deterministic":
+                check_name(f"{path}.generate_name", f"{meta.generate_name}0")
+            if before is None:
+                _selector(meta)
+            elif not meta.resource_version:
                 why = "must be set, so that no write undoes what others have written"
                 raise ModelError(f"{path}.resource_version", why, "")
+
+
+def _selector(meta: ObjectMeta) -> str:
+    """What selects the slices of an owner."""
+    names = (LABEL_SERVICE_NAME, LABEL_MANAGED_BY)
+    return selector_of({name: meta.labels.get(name) for name in names})
 
 
 # --- the plan ---------------------------------------------------------------------------------
@@ -416,11 +428,8 @@ class _Writer:
     def _search(self, create: CreateSlice) -> Steps[_Standing]:
         """Look for a slice that was created under a name that nobody knows."""
         after = create.after
-        labels = after.metadata.labels
-        selector = selector_of(
-            {name: labels.get(name) for name in (LABEL_SERVICE_NAME, LABEL_MANAGED_BY)}
-        )
-        answer = yield from list_items(self.session, after.metadata.namespace, selector)
+        meta = after.metadata
+        answer = yield from list_items(self.session, meta.namespace, _selector(meta))
         if isinstance(answer, Answer):
             return _Found.HIDDEN, None
         known = self._created.union(stored.name for stored in self.plan.unchanged)
