@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from math import inf, nan
 from typing import Any, Final
 
 import attrs
@@ -328,11 +329,12 @@ def test_a_request_about_a_slice_has_its_name(verb: Verb) -> None:
     assert caught.value.field == "name"
 
 
+@pytest.mark.parametrize("value", [0, -1, inf, nan])
 @pytest.mark.parametrize("field", ["attempts", "first_wait", "longest_wait"])
-def test_a_retry_policy_has_no_number_below_0(field: str) -> None:
+def test_a_retry_policy_has_only_numbers_above_0(field: str, value: float) -> None:
     with pytest.raises(ModelError) as caught:
-        RetryPolicy(**{field: 0})  # type: ignore[arg-type]
-    assert caught.value == ModelError(field, "must be above 0", 0)
+        RetryPolicy(**{field: value})  # type: ignore[arg-type]
+    assert caught.value == ModelError(field, "must be above 0, and finite", value)
 
 
 # --- conflicts --------------------------------------------------------------------------------
@@ -730,6 +732,7 @@ def test_a_wait_grows_up_to_the_longest() -> None:
     assert policy.wait(5000) is None
     assert policy.wait(1, 8.0) == 9.0
     assert policy.wait(1, 8.5) is None
+    assert [policy.wait(1, odd) for odd in (-5.0, inf, nan)] == [1.0, None, None]
     assert 0.0 <= (RetryPolicy().wait(1) or 0.0) < 0.25
 
 
