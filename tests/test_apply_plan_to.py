@@ -815,6 +815,20 @@ def test_where_nothing_can_be_written_all_that_was_not_done_is_told(refusal: Ans
     assert caught.value.problems[0].startswith(f"create of shop/web-*: refused ({refusal.status}")
 
 
+def test_what_a_server_says_is_told_on_one_line_and_moves_no_terminal() -> None:
+    evil = failure(403, "Forb\x1b[2Jidden", "no\r\nlevel=info all is well\x07 \u202e \ud800 ü")
+    result = carried_out(Script([evil]), plan_of(UPDATE))
+    (item,) = result.results
+    assert item.message == evil.body["message"]
+    words = r"no\r\nlevel=info all is well\x07 \u202e \ud800 ü"
+    assert str(item) == rf"update of shop/web-a: refused (403 Forb\x1b[2Jidden): {words}"
+    with pytest.raises(ApplyError) as caught:
+        result.raise_for_failure()
+    assert caught.value.problems == (str(item),)
+    error = both_lists(Script([evil]), "shop")
+    assert str(error) == rf"list of slices in shop: 403 Forb\x1b[2Jidden: {words}"
+
+
 @pytest.mark.parametrize("operation", [UPDATE, DELETE])
 def test_a_server_without_the_api_has_not_deleted_anything(operation: Operation) -> None:
     result = carried_out(Script([Answer(status=404)]), plan_of(operation))

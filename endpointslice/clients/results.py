@@ -10,7 +10,7 @@ from typing import Final, final
 import attrs
 
 from endpointslice.cost import Cost
-from endpointslice.errors import ApplyError
+from endpointslice.errors import ApplyError, on_one_line
 from endpointslice.models import EndpointSlice
 from endpointslice.plan import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice, price_plan
 from endpointslice.tracker import SliceTracker
@@ -88,7 +88,7 @@ class OperationResult:
     def __str__(self) -> str:
         words = " ".join(filter(None, [str(self.status or ""), self.reason]))
         outcome = f"{self.outcome} ({words})" if words and not self.is_done else str(self.outcome)
-        return ": ".join(filter(None, [self.title, outcome, self.message]))
+        return on_one_line(": ".join(filter(None, [self.title, outcome, self.message])))
 
 
 @final
