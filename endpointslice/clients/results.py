@@ -152,7 +152,7 @@ class ApplyResult:
     def tracked(self, tracker: SliceTracker) -> SliceTracker:
         """Return what a tracker knows after this: what was written, and at which versions.
 
-        Complexity: O(w log w) for w writes, and O(s) for s slices that it knows.
+        Complexity: O(w s) for w writes and s slices that it knows then, in copies in C.
         """
         if self.dry_run:
             return tracker
