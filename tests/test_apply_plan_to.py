@@ -760,6 +760,16 @@ def test_who_gives_endpoints_to_a_slice_that_was_refused_is_skipped(status: int)
     assert not result.is_stale
 
 
+def test_an_older_copy_in_a_slice_that_was_refused_is_nothing_to_rely_upon() -> None:
+    """Another replica keeps the newer copy, in web-b, and is about to take away the older one."""
+    plan = plan_of(
+        UpdateSlice(stored("web-a", 1, 2), stored("web-a", 1, 3), ()),
+        UpdateSlice(stored("web-b", 1, 4), stored("web-b", 4), ()),
+    )
+    result = carried_out(Script([failure(422)]), plan)
+    assert outcomes(result) == ["refused", "skipped"]
+
+
 def test_an_endpoint_that_changes_ports_is_not_given_to_the_slice_that_was_refused() -> None:
     """With other ports it is another backend: only what leaves its group can be missing."""
     plan = plan_of(

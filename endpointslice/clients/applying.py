@@ -240,7 +240,9 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
     session = Session(options.retry)
     writer = _Writer(plan, options, session)
     results: list[OperationResult] = []
-    # Where endpoints do not arrive; and why nothing, or no create, is to be sent any more.
+    # What slices were to hold and were not written with, be it that an older copy stands there:
+    # others who see a newer one elsewhere may take that away. And why nothing, or no create, is
+    # to be sent any more.
     missing: set[_Place] = set()
     stopped = no_creates = ""
     try:
@@ -260,7 +262,7 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
                     no_creates = f"after the {result.title} came to {result.outcome}"
             results.append(result)
             if not result.is_done:
-                missing |= places(operation.after) - places(operation.before)
+                missing |= places(operation.after)
             if options.on_operation is not None:
                 options.on_operation(result)
     except BaseException as error:
