@@ -123,8 +123,7 @@ def apply_plan_to(
             another replica, or after a crash, is refused instead of done twice.
         server_side: Update with server-side apply. It needs a field manager, and the conflicts
             forced for slices that were created, or updated before, without it. What others own
-            of a slice stays, also a label that it got before without it: each plan asks anew to
-            take that away, and the server takes it for no change. Slices are created as ever.
+            of a slice stays. Slices are created as ever.
         force_conflicts: Take over fields that other managers own.
         field_manager: Who writes, as managedFields show it; "" leaves it to the client.
         dry_run: The server checks everything, admission included, and stores nothing.
