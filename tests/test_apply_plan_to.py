@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from math import inf, nan
 from typing import Any, Final
 
@@ -864,6 +865,20 @@ def test_what_a_client_raises_says_how_far_the_plan_came() -> None:
             door()
         (note,) = caught.value.__notes__
         assert note.startswith("1 of 3 operations were carried out")
+
+
+def test_an_error_that_takes_no_note_is_raised_all_the_same() -> None:
+    @dataclass(frozen=True)
+    class FrozenError(Exception):
+        code: int
+
+    def broken(request: SliceRequest) -> Answer:
+        raise FrozenError(7)
+
+    with pytest.raises(FrozenError):
+        apply_plan_to(Script([broken]), plan_of(UPDATE))
+    with pytest.raises(FrozenError):
+        asyncio.run(apply_plan_to_async(AsyncScript(Script([broken])), plan_of(UPDATE)))
 
 
 def test_what_a_callback_raises_says_how_far_the_plan_came() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from itertools import islice
 from typing import Any, Final, Literal, TypeAlias, assert_never, final
@@ -266,10 +267,11 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
                 options.on_operation(result)
     except BaseException as error:
         done = sum(result.is_done for result in results)
-        error.add_note(
-            f"{done} of {len(plan.operations)} operations were carried out, of the first "
-            f"{len(results)}; of the next one, if it was begun, it is not known"
-        )
+        with suppress(Exception):  # Some take no note, as frozen dataclasses.
+            error.add_note(
+                f"{done} of {len(plan.operations)} operations were carried out, of the first "
+                f"{len(results)}; of the next one, if it was begun, it is not known"
+            )
         raise
     return ApplyResult(
         results=tuple(results),
