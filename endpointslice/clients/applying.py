@@ -240,9 +240,7 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
     session = Session(options.retry)
     writer = _Writer(plan, options, session)
     results: list[OperationResult] = []
-    # What slices were to hold and were not written with, be it that an older copy stands there:
-    # others who see a newer one elsewhere may take that away. And why nothing, or no create, is
-    # to be sent any more.
+    # What is not written where it was to be; and why nothing, or no create, is to be sent any more.
     missing: set[_Place] = set()
     stopped = no_creates = ""
     try:
@@ -262,6 +260,7 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
                     no_creates = f"after the {result.title} came to {result.outcome}"
             results.append(result)
             if not result.is_done:
+                # Also what is there already: it may be an older copy, which others take away.
                 missing |= places(operation.after)
             if options.on_operation is not None:
                 options.on_operation(result)
