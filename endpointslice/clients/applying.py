@@ -174,7 +174,7 @@ async def apply_plan_to_async(
     """Carry out a plan with an asyncio client, also of `kubernetes_asyncio`; else `apply_plan_to`.
 
     If it is cancelled, the operation under way may or may not have been carried out; what was
-    done before is safe, as after every prefix of a plan.
+    done before is safe, as after every prefix of a plan. The callback is called, not awaited.
     """
     options = _Options(
         naming=naming,
