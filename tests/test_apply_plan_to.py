@@ -688,10 +688,10 @@ def test_the_server_is_left_in_peace_between_two_attempts() -> None:
     assert (result.requests, result.retries, result.waited) == (5, 4, 1.875)
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>Sign in</html>", b"[]", b"7", b"{" * 100_000])
+@pytest.mark.parametrize("data", [b"", b"<html>Sign in</html>", b"[]", b"7", b"{" * 100_000, b"{}"])
 def test_a_success_that_is_not_the_api_servers_is_none(data: bytes) -> None:
     answer = answer_of(200, None, data)
-    assert answer == Answer(status=0, error="a 200 without a JSON object")
+    assert answer == Answer(status=0, error="a 200 that is not the API server's")
     for operation in (UPDATE, DELETE):
         result = carried_out(Script([answer] * 5), plan_of(operation))
         assert outcomes(result) == ["unknown"]

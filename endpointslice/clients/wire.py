@@ -87,8 +87,9 @@ def call_of(request: SliceRequest) -> HttpCall:
 def answer_of(status: int, retry_after: str | None, data: bytes) -> Answer:
     """Read a response.
 
-    The API server answers with a JSON object, always. A 2xx without one is of somebody between,
-    as of a proxy that wants a login, and nobody knows what became of the request.
+    The API server answers with a JSON object that says its kind, always. A 2xx without one is of
+    somebody between, as of a proxy that wants a login, and nobody knows what became of the
+    request.
 
     Args:
         status: The HTTP status.
@@ -100,9 +101,9 @@ def answer_of(status: int, retry_after: str | None, data: bytes) -> Answer:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        if 200 <= status < 300:
-            return Answer(status=0, error=f"a {status} without a JSON object")
         body = {}
+    if 200 <= status < 300 and "kind" not in body:
+        return Answer(status=0, error=f"a {status} that is not the API server's")
     seconds = (retry_after or "").strip()
     return Answer(
         status=status,
