@@ -53,6 +53,8 @@ TOKEN: Final = "hunter2-is-the-token"
 NAMESPACE: Final = "shop"
 SLICES: Final = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
 NAME: Final = "web-1.a-b.example"
+#: As little as the API server says.
+OBJECT: Final = b'{"kind":"EndpointSlice"}'
 
 # --- the server -------------------------------------------------------------------------------
 
@@ -274,7 +276,7 @@ def test_a_list_is_selected(send: Send, cluster: Cluster, tap: Tap) -> None:
 
 @pytest.mark.parametrize("selector", ["x=1&limit=1", "x=1#y", "x=%26+ü", "a=b;c", "../../pods"])
 def test_a_selector_never_becomes_anything_else(send: Send, tap: Tap, selector: str) -> None:
-    tap.script.append(HttpResponse(status=200, body=b"{}"))
+    tap.script.append(HttpResponse(status=200, body=OBJECT))
     send(ask(Verb.LIST, label_selector=selector, continue_token="a+/b==&c"))
     assert tap.requests[0].path == SLICES
     assert tap.requests[0].query == {"labelSelector": selector, "continue": "a+/b==&c"}
@@ -396,7 +398,7 @@ HTML: Final = b"<html>Bad gateway</html>"
         (500, b""),
         (503, b"[1]"),
         (404, b"\xff\xfe"),
-        (200, b"{" * 9),
+        (500, b"{" * 9),
         (500, b"[" * 10**5),
     ],
     ids=["html", "empty", "list", "no text", "cut", "deep"],
@@ -407,6 +409,14 @@ def test_a_body_that_is_no_object_is_left_out(
     tap.script.append(HttpResponse(status=status, body=body))
     assert send(create()) == Answer(status=status)
     assert len(tap.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [HTML, b"", b"{" * 9, b'{"login": "/"}'], ids=["html", "empty", "cut", "other"]
+)
+def test_a_success_without_an_object_is_as_good_as_none(send: Send, tap: Tap, body: bytes) -> None:
+    tap.script.append(HttpResponse(status=200, body=body))
+    assert send(create()) == Answer(status=0, error="a 200 that is not the API server's")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -484,7 +494,7 @@ def test_a_server_below_a_path_keeps_its_path(
     path = tmp_path / "below"
     path.write_text(json.dumps(config))
     with open_client(path) as send:
-        tap.script.append(HttpResponse(status=200, body=b"{}"))
+        tap.script.append(HttpResponse(status=200, body=OBJECT))
         assert send(ask(Verb.GET, name=NAME)).status == 200
     assert tap.requests[0].path == f"/k8s/clusters/c-1{SLICES}/{NAME}"
 
@@ -597,7 +607,7 @@ def test_kr8s_loads_its_credentials_anew_after_a_401(
         renewed["users"][0]["user"]["token"] = "renewed"
         config.write_text(json.dumps(renewed))
         refused = HttpResponse(status=401, body=b"{}")
-        welcome = HttpResponse(status=200, body=b"{}")
+        welcome = HttpResponse(status=200, body=OBJECT)
         tap.script += [refused, welcome, welcome]
         assert send(ask(Verb.GET, name=NAME)).status == 200
         assert send(ask(Verb.GET, name=NAME)).status == 200
