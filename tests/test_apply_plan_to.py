@@ -597,7 +597,7 @@ def test_names_are_not_passed_over_for_ever() -> None:
 # --- lost answers -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lost", [LOST, failure(500), failure(503), failure(504)])
+@pytest.mark.parametrize("lost", [LOST, failure(408), failure(500), failure(503), failure(504)])
 def test_an_update_whose_answer_was_lost_is_found_out_by_reading_back(lost: Answer) -> None:
     done = Script([lost, shown(AFTER, resource_version="8")])
     assert outcomes(carried_out(done, plan_of(UPDATE))) == ["found"]
@@ -643,6 +643,24 @@ def test_a_create_that_is_nowhere_to_be_found_is_sent_again() -> None:
     assert outcomes(result) == ["applied"]
     assert script.verbs == ["create", "list", "create", "list", "create"]
     assert result.retries == 2
+
+
+def test_a_create_that_may_have_been_written_since_is_not_made_again() -> None:
+    since = elsewhere(stored("web-new", 9, 10), uid="uid-n")
+    result = carried_out(Script([LOST, listed(since)]), plan_of(CREATE, DELETE))
+    assert outcomes(result) == ["conflict", "skipped"]
+    assert result.results[0].stored == since
+    going = elsewhere(since, deletion_timestamp="2026-11-24T00:00:00Z")
+    result = carried_out(Script([LOST, listed(going), accepted]), plan_of(CREATE))
+    assert outcomes(result) == ["applied"]
+
+
+def test_what_others_have_written_must_be_seen_before_the_next_plan() -> None:
+    theirs = elsewhere(stored("web-a", 1, uid="uid-a", generation=3), resource_version="9")
+    result = carried_out(Script([failure(409), shown(theirs)]), plan_of(UPDATE))
+    tracker = result.tracked(SliceTracker())
+    assert tracker.is_stale([BEFORE])
+    assert not tracker.is_stale([theirs])
 
 
 def test_a_slice_that_was_created_before_is_not_taken_for_the_next_one() -> None:

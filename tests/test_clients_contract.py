@@ -34,6 +34,7 @@ from cryptography.x509.oid import NameOID
 
 from endpointslice.clients.adapters import as_async_slice_client, as_slice_client
 from endpointslice.clients.requests import Answer, SliceRequest, Verb
+from endpointslice.errors import ModelError
 from endpointslice.testing import (
     ApiServer,
     Cluster,
@@ -790,11 +791,14 @@ def test_what_lightkube_was_told_of_each_write_holds(
     config: Path, cluster: Cluster, tap: Tap, verb: Verb
 ) -> None:
     before = load(cluster)
-    request = attrs.evolve(each_verb(before[NAME])[verb], field_manager="")
+    request = attrs.evolve(each_verb(before[NAME])[verb], field_manager="", dry_run=True)
     with lightkube.Client(lightkube_config(config), field_manager="theirs", dry_run=True) as client:
         adapter = as_slice_client(client)
         assert adapter.send(request).status in (200, 201)
-        assert stored(cluster) == before
         adapter.send(attrs.evolve(request, field_manager="mine"))
+        with pytest.raises(ModelError) as caught:
+            adapter.send(attrs.evolve(request, dry_run=False))
+    assert caught.value.field == "dry_run"
+    assert stored(cluster) == before
     if verb is not Verb.DELETE:
         assert [got.query["fieldManager"] for got in tap.requests] == ["theirs", "mine"]

@@ -111,8 +111,9 @@ def apply_plan_to(
       is skipped too: no endpoint that is there before and after the plan is ever in no slice.
     - **Never blindly**: an update and a delete carry the version they were planned against. One
       whose answer was lost is tried again only if the slice still stands at that version; a
-      create by generateName only if no slice of the Service holds what it was to hold. A request
-      that is still on its way then can make a second slice; with deterministic names it cannot.
+      create by generateName only if no slice that the plan does not know holds any of what it was
+      to hold. A request that is still on its way then can make a second slice; with deterministic
+      names it cannot.
 
     Args:
         client: A `kubernetes`, `lightkube` or `kr8s` client, or anything with a `send`, as
@@ -437,11 +438,20 @@ class _Writer:
             return _Found.HIDDEN, None
         known = self._created.union(stored.name for stored in self.plan.unchanged)
         known.update(item.before.name for item in self.plan.operations if item.before is not None)
-        for item in answer[0]:
-            stands = _decoded(item)
-            if stands is not None and stands.name not in known and _is_wanted(stands, create):
+        decoded = filter(None, map(_decoded, answer[0]))
+        strange = [
+            stands
+            for stands in decoded
+            if stands.name not in known and stands.metadata.deletion_timestamp is None
+        ]
+        for stands in strange:
+            if _is_wanted(stands, create):
                 self._created.add(stands.name)
                 return _Found.WANTED, stands
+        for stands in strange:
+            # It may be this one, which somebody has written since; to create it again is no help.
+            if not places(after).isdisjoint(places(stands)):
+                return _Found.CHANGED, stands
         return _Found.UNTOUCHED, None
 
 

@@ -152,13 +152,18 @@ class ApplyResult:
     def tracked(self, tracker: SliceTracker) -> SliceTracker:
         """Return what a tracker knows after this: what was written, and at which versions.
 
+        Of a slice that others have written it knows what they wrote, so that nobody plans again
+        from a cache that has not heard of it.
+
         Complexity: O(w s) for w writes and s slices that it knows then, in copies in C.
         """
         if self.dry_run:
             return tracker
         tracker = tracker.planned(self.written)
         for result in self.results:
-            if result.is_done and result.operation.after is not None and result.stored is not None:
+            if result.stored is not None and (
+                result.is_done or result.operation.before is not None
+            ):
                 tracker = tracker.observed(result.stored)
         return tracker
 
