@@ -26,7 +26,7 @@ HISTORIES = 2000
 #: What once went wrong, and a history in which it does if what repaired it is taken away again.
 #: Smaller cases of the same are in tests/test_writers_laws.py and tests/test_apply_plan_to.py.
 PAST = {
-    "two replicas, two copies": 7,
+    "two replicas, two copies": 18,
     "an update that is no write": 28,
     "an older copy in a slice that was not written": 1012,
     "no answer, then a quota": 60,
