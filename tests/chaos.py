@@ -456,7 +456,7 @@ def _ask(request: SliceRequest | None) -> Generator[SliceRequest | None, Answer,
 class Run:
     """A plan that is being carried out, one request at a time."""
 
-    def __init__(self, storm: Storm, name: str, plan: Plan, actor: Actor) -> None:
+    def __init__(self, storm: Storm, plan: Plan, actor: Actor) -> None:
         self.plan: Final = plan
         self.result: ApplyResult | None = None
         self._storm: Final = storm
@@ -692,7 +692,7 @@ class Replica:
             self._version,
         )
         actor = Actor(name=self.name, view=self.view, since=self._version)
-        self.run = Run(storm, self.name, plan, actor)
+        self.run = Run(storm, plan, actor)
 
     def _finish(self, run: Run, result: ApplyResult) -> None:
         storm = self._storm

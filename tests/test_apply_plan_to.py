@@ -251,7 +251,7 @@ def test_server_side_apply_takes_the_place_of_update() -> None:
 
 def test_an_older_copy_is_not_relied_upon_where_its_slice_was_not_written() -> None:
     """9 is to stay in web-a, written anew, and to leave web-b, whose copy is the newer one."""
-    operations = [
+    operations: list[Operation] = [
         CreateSlice(elsewhere(stored("", 2), name="web-c", resource_version=""), ()),
         UpdateSlice(stored("web-a", 1, 2, 9), stored("web-a", 1, 9), ()),
         DeleteSlice(stored("web-b", 9), ()),
