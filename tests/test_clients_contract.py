@@ -396,7 +396,7 @@ HTML: Final = b"<html>Bad gateway</html>"
         (500, b""),
         (503, b"[1]"),
         (404, b"\xff\xfe"),
-        (200, b"{" * 9),
+        (422, b"{" * 9),
         (500, b"[" * 10**5),
     ],
     ids=["html", "empty", "list", "no text", "cut", "deep"],
@@ -407,6 +407,15 @@ def test_a_body_that_is_no_object_is_left_out(
     tap.script.append(HttpResponse(status=status, body=body))
     assert send(create()) == Answer(status=status)
     assert len(tap.requests) == 1
+
+
+@pytest.mark.parametrize("body", [HTML, b"", b"[1]", b"{" * 9, b"null"])
+def test_a_success_without_an_object_is_no_answer(send: Send, tap: Tap, body: bytes) -> None:
+    for request in (ask(Verb.LIST), create()):
+        tap.requests.clear()
+        tap.script.append(HttpResponse(status=200, body=body))
+        assert send(request) == Answer(status=0, error="the answer is no JSON object")
+        assert len(tap.requests) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -91,15 +91,22 @@ def answer_of(status: int, retry_after: str | None, data: bytes) -> Answer:
         status: The HTTP status.
         retry_after: The header of that name; only seconds count, not a date.
         data: The body.
+
+    Returns:
+        The answer; none, with status 0, if the server says yes and no JSON object comes with it.
     """
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
         body = None
+    is_object = isinstance(body, dict)
+    if 200 <= status < 300 and not is_object:
+        # It was cut off, or is a proxy's. Taken for a list, it would be an empty one.
+        return Answer(status=0, error="the answer is no JSON object")
     seconds = (retry_after or "").strip()
     return Answer(
         status=status,
-        body=body if isinstance(body, dict) else {},
+        body=body if is_object else {},
         retry_after=float(seconds) if seconds.isascii() and seconds.isdecimal() else None,
     )
 
