@@ -496,9 +496,10 @@ def test_who_has_no_right_is_told_which(cluster: Cluster) -> None:
     assert ask(cluster, "POST", SLICES, a_slice()).status == 201
 
 
-def test_a_quota_bounds_how_many_there_are(cluster: Cluster) -> None:
+@pytest.mark.parametrize("limit", ["1", 1])
+def test_a_quota_bounds_how_many_there_are(cluster: Cluster, limit: object) -> None:
     counted = "count/endpointslices.discovery.k8s.io"
-    quota = an_object("ResourceQuota", "few", spec={"hard": {counted: "1"}})
+    quota = an_object("ResourceQuota", "few", spec={"hard": {counted: limit}})
     do(cluster, "POST", "/api/v1/namespaces/shop/resourcequotas", quota)
     do(cluster, "POST", SLICES, a_slice("a"))
     answered = ask(cluster, "POST", SLICES, a_slice("b"))
@@ -764,6 +765,35 @@ QUERIES: Final = [
     "?gracePeriodSeconds=x",
     "?dryRun=None",
 ]
+
+
+HUGE: Final = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status"),
+    [
+        ("POST", SLICES, b"[" * 100_000, 400),
+        ("POST", SLICES, b'{"metadata":{"generation":%s}}' % HUGE.encode(), 400),
+        ("POST", SLICES, b'{"kind": "EndpointSlice"', 400),
+        ("GET", f"{SLICES}?limit={HUGE}", b"", 200),
+        ("GET", f"{SLICES}?watch=1&timeoutSeconds={HUGE}", b"", 200),
+        ("GET", f"{SLICES}?continue=eyJydiI6MWU5OTksInN0YXJ0IjoiIn0", b"", 400),
+        ("DELETE", f"{SLICES}/web-1?gracePeriodSeconds={HUGE}", b"", 400),
+    ],
+    ids=["deep", "number", "cut", "limit", "seconds", "token", "grace"],
+)
+def test_too_much_of_anything_is_answered(
+    cluster: Cluster, method: str, target: str, body: bytes, status: int
+) -> None:
+    assert ask(cluster, "POST", SLICES, a_slice()).status == 201
+    assert ask(cluster, method, target, body).status == status
+
+
+def test_a_quota_of_more_than_there_can_be_is_none(cluster: Cluster) -> None:
+    hard = {"count/endpointslices.discovery.k8s.io": HUGE}
+    cluster.load([an_object("ResourceQuota", "many", spec={"hard": hard})])
+    assert ask(cluster, "POST", SLICES, a_slice()).status == 201
 
 
 def with_nonsense(chance: random.Random, manifest: dict[str, Any]) -> Any:

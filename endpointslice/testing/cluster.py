@@ -30,9 +30,11 @@ from endpointslice.testing.messages import (
     HttpResponse,
     StatusError,
     answer,
+    bad_request,
     dump,
     invalid_options,
     is_true,
+    number_in,
     refusal,
 )
 from endpointslice.testing.resources import (
@@ -179,6 +181,9 @@ class Cluster:
             except StatusError as error:
                 status = error.code
                 opened = refusal(error)
+            except RecursionError:
+                status = 400
+                opened = refusal(bad_request("the object is nested too deeply"))
             finally:
                 self._requests.append(
                     Served(method=request.method, path=request.path, status=status)
@@ -536,14 +541,13 @@ class Cluster:
             since = visible
             if sends_initial and has_bookmarks:
                 first.append(bookmark(resource, since, is_initial_end=True))
-        seconds = call.query.get("timeoutSeconds", "")
         watch = Watch(
             WatchOptions(
                 resource=resource,
                 namespace=call.namespace,
                 selects=selects,
                 since=since,
-                seconds=float(seconds) if seconds.isdecimal() else None,
+                seconds=number_in(call.query.get("timeoutSeconds")),
                 has_bookmarks=has_bookmarks,
             ),
             first,
