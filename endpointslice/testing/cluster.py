@@ -354,11 +354,7 @@ class Cluster:
         if call is None:
             return self._answer_other(request)
         self._check_rights(call)
-        fault = (
-            self._faults.on_request(call.verb, call.resource.plural, call.namespace, call.name)
-            if self._faults
-            else None
-        )
+        fault = self._faults.on_request(call.verb, call.resource.plural, call.namespace, call.name)
         if fault is not None and fault.kind is FaultKind.EXPIRE_WATCH:
             return self._watch(call, is_expired=True)
         if fault is not None and fault.kind not in AFTER:
@@ -482,10 +478,10 @@ class Cluster:
                     self._custom.pop(change.new.name, None)
                 else:
                     self._custom[change.new.name] = resources_of(change.new.manifest)
-            fault = self._faults and self._faults.on_event(
+            fault = self._faults.on_event(
                 FaultKind.DELAY_EVENTS, change.resource[1], change.new.namespace, change.new.name
             )
-            if fault:
+            if fault is not None:
                 self._delays.append((change.version, change.version + fault.writes))
         self._seen = self._store.revision
         self._changed.notify_all()
@@ -502,12 +498,10 @@ class Cluster:
         return min(hidden, default=revision + 1) - 1
 
     def _is_cut(self, change: Change) -> bool:
-        return bool(
-            self._faults
-            and self._faults.on_event(
-                FaultKind.CUT_WATCH, change.resource[1], change.new.namespace, change.new.name
-            )
+        fault = self._faults.on_event(
+            FaultKind.CUT_WATCH, change.resource[1], change.new.namespace, change.new.name
         )
+        return fault is not None
 
     def _watch(self, call: Call, *, is_expired: bool = False) -> Watch:
         text = call.query.get("resourceVersion", "")

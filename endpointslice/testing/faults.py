@@ -127,16 +127,13 @@ class Faults:
     def clear(self) -> None:
         self._armed.clear()
 
-    def __bool__(self) -> bool:
-        return bool(self._armed)
-
     def on_request(self, verb: str, resource: str, namespace: str, name: str) -> Fault | None:
         """What goes wrong with a request."""
-        return self._next(verb, resource, namespace, name, on_events=False)
+        return self._next(verb, resource, namespace, name, None)
 
     def on_event(self, kind: FaultKind, resource: str, namespace: str, name: str) -> Fault | None:
         """What goes wrong with an event."""
-        return self._next("watch", resource, namespace, name, on_events=True, kind=kind)
+        return self._next("watch", resource, namespace, name, kind)
 
     def _next(
         self,
@@ -144,15 +141,12 @@ class Faults:
         resource: str,
         namespace: str,
         name: str,
-        *,
-        on_events: bool,
-        kind: FaultKind | None = None,
+        kind: FaultKind | None,
     ) -> Fault | None:
         for armed in self._armed:
             fault = armed.fault
             if (
-                (fault.kind in _ON_EVENTS) is not on_events
-                or (kind is not None and fault.kind is not kind)
+                (fault.kind in _ON_EVENTS if kind is None else fault.kind is not kind)
                 or (fault.kind is FaultKind.EXPIRE_WATCH and verb != "watch")
                 or (fault.verb and fault.verb != verb)
                 or (fault.resource and fault.resource != resource)
