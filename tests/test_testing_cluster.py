@@ -496,6 +496,13 @@ def test_who_has_no_right_is_told_which(cluster: Cluster) -> None:
     assert ask(cluster, "POST", SLICES, a_slice()).status == 201
 
 
+def test_a_name_that_is_too_long_is_refused_for_its_length(cluster: Cluster) -> None:
+    answered = ask(cluster, "POST", "/api/v1/namespaces", an_object("Namespace", "n" * 64))
+    assert answered.status == 422
+    (cause,) = answered.json()["details"]["causes"]
+    assert cause["message"].endswith(": must be no more than 63 characters")
+
+
 @pytest.mark.parametrize("limit", ["1", 1])
 def test_a_quota_bounds_how_many_there_are(cluster: Cluster, limit: object) -> None:
     counted = "count/endpointslices.discovery.k8s.io"
