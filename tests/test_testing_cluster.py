@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+from endpointslice.errors import ModelError
 from endpointslice.testing import (
     Cluster,
     ConnectionDroppedError,
@@ -494,6 +495,21 @@ def test_who_has_no_right_is_told_which(cluster: Cluster) -> None:
     assert ask(cluster, "GET", SLICES).status == 200
     cluster.deny()
     assert ask(cluster, "POST", SLICES, a_slice()).status == 201
+
+
+def test_what_would_match_nothing_is_refused(cluster: Cluster) -> None:
+    with pytest.raises(ModelError) as caught:
+        Fault(kind=FaultKind.CONFLICT, verb="PUT")
+    assert (caught.value.field, caught.value.value) == ("verb", "PUT")
+    with pytest.raises(ModelError):
+        Fault(kind=FaultKind.CONFLICT, times=0)
+    with pytest.raises(ModelError):
+        Denial(verb="post")
+    with pytest.raises(StatusError, match='"endpointslice"'):
+        cluster.objects("endpointslice")
+    with pytest.raises(StatusError, match="404 page not found") as refused:
+        cluster.watch("/apis/example.org/v1/machines")
+    assert refused.value.code == 404
 
 
 def test_a_name_that_is_too_long_is_refused_for_its_length(cluster: Cluster) -> None:

@@ -23,6 +23,7 @@ from endpointslice.testing.faults import (
     Faults,
     Injected,
     fault_response,
+    is_verb,
 )
 from endpointslice.testing.listing import list_objects, parse_version
 from endpointslice.testing.messages import (
@@ -85,12 +86,15 @@ class Denial:
     """What the user may not do: 403.
 
     Attributes:
-        verb: Kubernetes' word; "" for all.
+        verb: Kubernetes' word, as of `Fault`; "" for all.
         resource: The plural; "" for all.
         namespace: Where; "" for everywhere.
+
+    Raises:
+        ModelError: There is no such verb.
     """
 
-    verb: str = ""
+    verb: str = attrs.field(default="", validator=is_verb)
     resource: str = ""
     namespace: str = ""
 
@@ -205,7 +209,8 @@ class Cluster:
         request = HttpRequest.of("GET", target)
         opened = self.open(attrs.evolve(request, query={**request.query, "watch": "true"}))
         if isinstance(opened, HttpResponse):
-            status = opened.json()
+            is_status = opened.headers["Content-Type"] == "application/json"
+            status = opened.json() if is_status else {"message": opened.body.decode().strip()}
             raise StatusError(opened.status, status.get("reason", ""), status.get("message", ""))
         return opened
 
@@ -246,18 +251,19 @@ class Cluster:
         Args:
             plural: Of which resource, with the group if it is not plain: `events.events.k8s.io`.
             namespace: Where; "" for everywhere.
+
+        Raises:
+            StatusError: The resource is not served.
         """
         with self._changed:
-            resource = next(
-                (item for item in self._served() if plural in (item.plural, item.qualified)), None
-            )
-            if resource is None:
-                return ()
-            return tuple(
-                json.loads(item.body)
-                for item in self._store.objects(resource)
-                if namespace in ("", item.namespace)
-            )
+            for resource in self._served():
+                if plural in (resource.plural, resource.qualified):
+                    return tuple(
+                        json.loads(item.body)
+                        for item in self._store.objects(resource)
+                        if namespace in ("", item.namespace)
+                    )
+        raise StatusError(404, "NotFound", f'no matches for the resource "{plural}"')
 
     def load(self, manifests: Iterable[Mapping[str, Any]]) -> None:
         """Put objects there as they are, with their status, as if they had always been there.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 
+from endpointslice.errors import ModelError
 from endpointslice.testing.messages import HttpResponse, StatusError, refusal
-from endpointslice.testing.resources import Resource
+from endpointslice.testing.resources import VERBS, Resource
 
 __all__ = ["ConnectionDroppedError", "Fault", "FaultKind", "Injected"]
 
@@ -51,6 +52,17 @@ AFTER: Final = frozenset([FaultKind.TIMEOUT_AFTER, FaultKind.DROP_AFTER])
 _ON_EVENTS: Final = frozenset([FaultKind.DELAY_EVENTS, FaultKind.CUT_WATCH])
 
 
+def is_verb(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """Refuse what would match nothing: a test that injects nothing cannot fail."""
+    if value not in ("", *VERBS):
+        raise ModelError(attribute.name, f"must be one of {', '.join(VERBS)}", value)
+
+
+def _is_some(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ModelError(attribute.name, "must be at least 1", value)
+
+
 @final
 @attrs.frozen(kw_only=True)
 class Fault:
@@ -68,15 +80,18 @@ class Fault:
         rate: How probable it is each time, by the seed of the cluster.
         retry_after: Seconds to wait, for 429 and 503.
         writes: For DELAY_EVENTS, after how many more writes the event is seen.
+
+    Raises:
+        ModelError: There is no such verb, as there is none called `PUT`; or it never happens.
     """
 
     kind: FaultKind
-    verb: str = ""
+    verb: str = attrs.field(default="", validator=is_verb)
     resource: str = ""
     namespace: str = ""
     name: str = ""
     skip: int = 0
-    times: int | None = 1
+    times: int | None = attrs.field(default=1, validator=_is_some)
     rate: float = 1.0
     retry_after: int = 1
     writes: int = 1
