@@ -49,6 +49,11 @@ def _shown(value: object) -> str:
     return f"{text[: _SHOWN_VALUE_CHARS - 3]}..."
 
 
+def on_one_line(text: str) -> str:
+    """Return words of others with no line of its own, and with nothing that a terminal obeys."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 @final
 class ManifestError(EndpointSliceError):
     """A Kubernetes object is not what the API says it must be.
@@ -204,7 +209,7 @@ class ApiError(EndpointSliceError):
 
     def __str__(self) -> str:
         words = " ".join(filter(None, [str(self.status or "no answer"), self.reason]))
-        return ": ".join(filter(None, [self.request, words, self.message]))
+        return on_one_line(": ".join(filter(None, [self.request, words, self.message])))
 
 
 @final

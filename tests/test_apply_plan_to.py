@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import inf, nan
 from typing import Any, Final
 
 import attrs
 import pytest
 
 from endpointslice import (
+    LABEL_SERVICE_NAME,
     CreateSlice,
     DeleteSlice,
     EndpointSlice,
@@ -35,6 +38,7 @@ from endpointslice.clients import (
     list_slices,
     list_slices_async,
 )
+from endpointslice.clients.wire import answer_of
 from endpointslice.errors import ApiError, ApplyError
 from tests.builders import IPV6, TEMPLATE, group, stored
 
@@ -289,6 +293,19 @@ def update_of(**meta: Any) -> UpdateSlice:
             {},
             "plan.operations[0].after.metadata.name",
         ),
+        *(
+            (
+                [UPDATE, CreateSlice(elsewhere(NEW, generate_name=prefix), ())],
+                {"naming": "deterministic"},
+                "plan.operations[1].after.metadata.generate_name",
+            )
+            for prefix in ("Web-", "web..", "-web", "wéb-", "../web", "web\n", "w" * 253)
+        ),
+        (
+            [UPDATE, CreateSlice(elsewhere(NEW, labels={LABEL_SERVICE_NAME: "a,b"}), ())],
+            {},
+            LABEL_SERVICE_NAME,
+        ),
         ([UPDATE], {"naming": "random"}, "naming"),
         ([UPDATE], {"server_side": True}, "field_manager"),
     ],
@@ -313,11 +330,12 @@ def test_a_request_about_a_slice_has_its_name(verb: Verb) -> None:
     assert caught.value.field == "name"
 
 
+@pytest.mark.parametrize("value", [0, -1, inf, nan])
 @pytest.mark.parametrize("field", ["attempts", "first_wait", "longest_wait"])
-def test_a_retry_policy_has_no_number_below_0(field: str) -> None:
+def test_a_retry_policy_has_only_numbers_above_0(field: str, value: float) -> None:
     with pytest.raises(ModelError) as caught:
-        RetryPolicy(**{field: 0})  # type: ignore[arg-type]
-    assert caught.value == ModelError(field, "must be above 0", 0)
+        RetryPolicy(**{field: value})  # type: ignore[arg-type]
+    assert caught.value == ModelError(field, "must be above 0, and finite", value)
 
 
 # --- conflicts --------------------------------------------------------------------------------
@@ -388,6 +406,20 @@ def test_an_update_is_not_found_in_a_slice_that_lacks_anything_of_it(
     script = Script([failure(409), shown(after, resource_version="other", **change)])
     result = carried_out(script, plan_of(UpdateSlice(before, after, ())))
     assert outcomes(result) == ["conflict"]
+
+
+@pytest.mark.parametrize("what", ["labels", "annotations"])
+def test_an_update_is_not_found_while_what_it_was_to_take_away_still_stands(what: str) -> None:
+    before = elsewhere(AFTER, **{what: {**getattr(AFTER.metadata, what), "old": "x"}})
+    plan = plan_of(UpdateSlice(before, AFTER, ()))
+    undone = Script([LOST, shown(before), accepted])
+    assert outcomes(carried_out(undone, plan)) == ["applied"]
+    overtaken = Script([failure(409), shown(before, resource_version="other")])
+    assert outcomes(carried_out(overtaken, plan)) == ["conflict"]
+    # What others add is theirs.
+    added = {what: {**getattr(AFTER.metadata, what), "new": "x"}}
+    done = Script([LOST, shown(AFTER, resource_version="other", **added)])
+    assert outcomes(carried_out(done, plan)) == ["found"]
 
 
 def test_a_conflict_with_something_else_is_tried_again() -> None:
@@ -565,7 +597,7 @@ def test_names_are_not_passed_over_for_ever() -> None:
 # --- lost answers -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lost", [LOST, failure(500), failure(503), failure(504)])
+@pytest.mark.parametrize("lost", [LOST, failure(408), failure(500), failure(503), failure(504)])
 def test_an_update_whose_answer_was_lost_is_found_out_by_reading_back(lost: Answer) -> None:
     done = Script([lost, shown(AFTER, resource_version="8")])
     assert outcomes(carried_out(done, plan_of(UPDATE))) == ["found"]
@@ -613,6 +645,24 @@ def test_a_create_that_is_nowhere_to_be_found_is_sent_again() -> None:
     assert result.retries == 2
 
 
+def test_a_create_that_may_have_been_written_since_is_not_made_again() -> None:
+    since = elsewhere(stored("web-new", 9, 10), uid="uid-n")
+    result = carried_out(Script([LOST, listed(since)]), plan_of(CREATE, DELETE))
+    assert outcomes(result) == ["conflict", "skipped"]
+    assert result.results[0].stored == since
+    going = elsewhere(since, deletion_timestamp="2026-11-24T00:00:00Z")
+    result = carried_out(Script([LOST, listed(going), accepted]), plan_of(CREATE))
+    assert outcomes(result) == ["applied"]
+
+
+def test_what_others_have_written_must_be_seen_before_the_next_plan() -> None:
+    theirs = elsewhere(stored("web-a", 1, uid="uid-a", generation=3), resource_version="9")
+    result = carried_out(Script([failure(409), shown(theirs)]), plan_of(UPDATE))
+    tracker = result.tracked(SliceTracker())
+    assert tracker.is_stale([BEFORE])
+    assert not tracker.is_stale([theirs])
+
+
 def test_a_slice_that_was_created_before_is_not_taken_for_the_next_one() -> None:
     first = elsewhere(NEW, name=f"{NEW.metadata.generate_name}x7k2p")
     second = elsewhere(NEW, name="web-second")
@@ -656,6 +706,16 @@ def test_the_server_is_left_in_peace_between_two_attempts() -> None:
     assert (result.requests, result.retries, result.waited) == (5, 4, 1.875)
 
 
+@pytest.mark.parametrize("data", [b"", b"<html>Sign in</html>", b"[]", b"7", b"{" * 100_000, b"{}"])
+def test_a_success_that_is_not_the_api_servers_is_none(data: bytes) -> None:
+    answer = answer_of(200, None, data)
+    assert answer == Answer(status=0, error="a 200 that is not the API server's")
+    for operation in (UPDATE, DELETE):
+        result = carried_out(Script([answer] * 5), plan_of(operation))
+        assert outcomes(result) == ["unknown"]
+    assert answer_of(403, None, data) == Answer(status=403)
+
+
 # --- later ------------------------------------------------------------------------------------
 
 
@@ -691,6 +751,7 @@ def test_a_wait_grows_up_to_the_longest() -> None:
     assert policy.wait(5000) is None
     assert policy.wait(1, 8.0) == 9.0
     assert policy.wait(1, 8.5) is None
+    assert [policy.wait(1, odd) for odd in (-5.0, inf, nan)] == [1.0, None, None]
     assert 0.0 <= (RetryPolicy().wait(1) or 0.0) < 0.25
 
 
@@ -716,6 +777,16 @@ def test_who_gives_endpoints_to_a_slice_that_was_refused_is_skipped(status: int)
     assert [request.name for request in script.requests] == ["web-a", "web-c", "web-e"]
     assert result.results[1].message == "it would give endpoints to a slice that was not written"
     assert not result.is_stale
+
+
+def test_an_older_copy_in_a_slice_that_was_refused_is_nothing_to_rely_upon() -> None:
+    """Another replica keeps the newer copy, in web-b, and is about to take away the older one."""
+    plan = plan_of(
+        UpdateSlice(stored("web-a", 1, 2), stored("web-a", 1, 3), ()),
+        UpdateSlice(stored("web-b", 1, 4), stored("web-b", 4), ()),
+    )
+    result = carried_out(Script([failure(422)]), plan)
+    assert outcomes(result) == ["refused", "skipped"]
 
 
 def test_an_endpoint_that_changes_ports_is_not_given_to_the_slice_that_was_refused() -> None:
@@ -773,6 +844,20 @@ def test_where_nothing_can_be_written_all_that_was_not_done_is_told(refusal: Ans
     assert caught.value.problems[0].startswith(f"create of shop/web-*: refused ({refusal.status}")
 
 
+def test_what_a_server_says_is_told_on_one_line_and_moves_no_terminal() -> None:
+    evil = failure(403, "Forb\x1b[2Jidden", "no\r\nlevel=info all is well\x07 \u202e \ud800 ü")
+    result = carried_out(Script([evil]), plan_of(UPDATE))
+    (item,) = result.results
+    assert item.message == evil.body["message"]
+    words = r"no\r\nlevel=info all is well\x07 \u202e \ud800 ü"
+    assert str(item) == rf"update of shop/web-a: refused (403 Forb\x1b[2Jidden): {words}"
+    with pytest.raises(ApplyError) as caught:
+        result.raise_for_failure()
+    assert caught.value.problems == (str(item),)
+    error = both_lists(Script([evil]), "shop")
+    assert str(error) == rf"list of slices in shop: 403 Forb\x1b[2Jidden: {words}"
+
+
 @pytest.mark.parametrize("operation", [UPDATE, DELETE])
 def test_a_server_without_the_api_has_not_deleted_anything(operation: Operation) -> None:
     result = carried_out(Script([Answer(status=404)]), plan_of(operation))
@@ -807,6 +892,20 @@ def test_what_a_client_raises_says_how_far_the_plan_came() -> None:
             door()
         (note,) = caught.value.__notes__
         assert note.startswith("1 of 3 operations were carried out")
+
+
+def test_an_error_that_takes_no_note_is_raised_all_the_same() -> None:
+    @dataclass(frozen=True)
+    class FrozenError(Exception):
+        code: int
+
+    def broken(request: SliceRequest) -> Answer:
+        raise FrozenError(7)
+
+    with pytest.raises(FrozenError):
+        apply_plan_to(Script([broken]), plan_of(UPDATE))
+    with pytest.raises(FrozenError):
+        asyncio.run(apply_plan_to_async(AsyncScript(Script([broken])), plan_of(UPDATE)))
 
 
 def test_what_a_callback_raises_says_how_far_the_plan_came() -> None:
@@ -913,6 +1012,48 @@ def test_a_list_is_tried_again() -> None:
 )
 def test_a_list_that_is_not_given_is_an_error(answers: Iterable[Answer], error: ApiError) -> None:
     assert both_lists(Script(list(answers)), "shop", retry=SURE) == error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"items": 7},
+        {"items": {"web-a": {}}},
+        {"items": "web-a"},
+        {"items": [], "metadata": 7},
+        {"items": [], "metadata": ["7"]},
+    ],
+)
+def test_what_is_no_list_does_not_pass_for_an_empty_one(body: dict[str, Any]) -> None:
+    odd = Answer(status=200, body=body)
+    error = both_lists(Script([odd] * 5), "shop", retry=SURE)
+    words = "what came back is no page of a list"
+    assert error == ApiError("list of slices in shop", 0, "", words)
+    assert both_lists(Script([odd, listed()]), "shop", retry=SURE).slices == ()
+    # Nor does it say that a slice was not created.
+    result = carried_out(Script([LOST, odd, odd, odd, odd]), plan_of(CREATE))
+    assert outcomes(result) == ["unknown"]
+
+
+def test_a_list_without_items_is_empty() -> None:
+    body = {"items": None, "metadata": {"resourceVersion": "7"}}
+    found = both_lists(Script([Answer(status=200, body=body)]), "shop")
+    assert (found.slices, found.resource_version) == ((), "7")
+
+
+@pytest.mark.parametrize("tokens", [["t", "t"], ["t", "u", "t"]])
+def test_pages_that_lead_back_are_not_followed_for_ever(tokens: list[str]) -> None:
+    pages = [listed(stored("web-a", 1), token=token) for token in tokens]
+    script = Script([*pages, *pages[-1:] * 4])
+    assert isinstance(both_lists(script, "shop", retry=SURE), ApiError)
+    assert script.answers == []
+
+
+def test_a_list_that_expires_though_asked_for_at_once_is_an_error() -> None:
+    script = Script([listed(token="t"), failure(410), listed(token="u"), failure(410, "Expired")])
+    error = both_lists(script, "shop")
+    assert error == ApiError("list of slices in shop", 410, "Expired", "")
 
 
 def test_an_api_error_is_one_sentence() -> None:

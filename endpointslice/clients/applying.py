@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum, auto
 from itertools import islice
 from typing import Any, Final, Literal, TypeAlias, assert_never, final
@@ -46,6 +47,7 @@ from endpointslice.models import (
     EndpointKey,
     EndpointSlice,
     GroupKey,
+    ObjectMeta,
 )
 from endpointslice.plan import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice
 from endpointslice.plan.operations import places
@@ -109,8 +111,9 @@ def apply_plan_to(
       is skipped too: no endpoint that is there before and after the plan is ever in no slice.
     - **Never blindly**: an update and a delete carry the version they were planned against. One
       whose answer was lost is tried again only if the slice still stands at that version; a
-      create by generateName only if no slice of the Service holds what it was to hold. A request
-      that is still on its way then can make a second slice; with deterministic names it cannot.
+      create by generateName only if no slice that the plan does not know holds any of what it was
+      to hold. A request that is still on its way then can make a second slice; with deterministic
+      names it cannot.
 
     Args:
         client: A `kubernetes`, `lightkube` or `kr8s` client, or anything with a `send`, as
@@ -135,8 +138,9 @@ def apply_plan_to(
         What became of every operation. It does not raise for what the server says.
 
     Raises:
-        ModelError: The plan is for another namespace, or for several, or an update or delete has
-            no resource version, or the client is none: nothing has been sent.
+        ModelError: The plan is for another namespace, or for several, or has names or owners that
+            cannot be, or an update or delete has no resource version, or the client is none:
+            nothing has been sent.
         Exception: What the client or the callback raises beside, with a note that says how far
             the plan was carried out.
 
@@ -171,7 +175,7 @@ async def apply_plan_to_async(
     """Carry out a plan with an asyncio client, also of `kubernetes_asyncio`; else `apply_plan_to`.
 
     If it is cancelled, the operation under way may or may not have been carried out; what was
-    done before is safe, as after every prefix of a plan.
+    done before is safe, as after every prefix of a plan. The callback is called, not awaited.
     """
     options = _Options(
         naming=naming,
@@ -205,9 +209,19 @@ def _check(plan: Plan, namespace: str | None, options: _Options) -> None:
                 raise ModelError(f"{path}.namespace", f"must be {namespace!r}", meta.namespace)
             if before is not None or meta.name:
                 check_name(f"{path}.name", meta.name)
-            if before is not None and not meta.resource_version:
+            elif options.naming == "deterministic":
+                check_name(f"{path}.generate_name", f"{meta.generate_name}0")
+            if before is None:
+                _selector(meta)
+            elif not meta.resource_version:
                 why = "must be set, so that no write undoes what others have written"
                 raise ModelError(f"{path}.resource_version", why, "")
+
+
+def _selector(meta: ObjectMeta) -> str:
+    """What selects the slices of an owner."""
+    names = (LABEL_SERVICE_NAME, LABEL_MANAGED_BY)
+    return selector_of({name: meta.labels.get(name) for name in names})
 
 
 # --- the plan ---------------------------------------------------------------------------------
@@ -227,7 +241,7 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
     session = Session(options.retry)
     writer = _Writer(plan, options, session)
     results: list[OperationResult] = []
-    # Where endpoints do not arrive; and why nothing, or no create, is to be sent any more.
+    # What is not written where it was to be; and why nothing, or no create, is to be sent any more.
     missing: set[_Place] = set()
     stopped = no_creates = ""
     try:
@@ -247,15 +261,17 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
                     no_creates = f"after the {result.title} came to {result.outcome}"
             results.append(result)
             if not result.is_done:
-                missing |= places(operation.after) - places(operation.before)
+                # Also what is there already: it may be an older copy, which others take away.
+                missing |= places(operation.after)
             if options.on_operation is not None:
                 options.on_operation(result)
     except BaseException as error:
         done = sum(result.is_done for result in results)
-        error.add_note(
-            f"{done} of {len(plan.operations)} operations were carried out, of the first "
-            f"{len(results)}; of the next one, if it was begun, it is not known"
-        )
+        with suppress(Exception):  # Some take no note, as frozen dataclasses.
+            error.add_note(
+                f"{done} of {len(plan.operations)} operations were carried out, of the first "
+                f"{len(results)}; of the next one, if it was begun, it is not known"
+            )
         raise
     return ApplyResult(
         results=tuple(results),
@@ -396,7 +412,7 @@ class _Writer:
         """Find out what stands where an operation was to write."""
         if _is_missing(answer, request.name):
             return _without(operation), None
-        if not request.name:
+        if isinstance(operation, CreateSlice) and not request.name:
             if not is_lost(answer):
                 return _Found.UNTOUCHED, None
             return (yield from self._search(operation))
@@ -413,24 +429,29 @@ class _Writer:
             else:
                 return _Found.HIDDEN, None
 
-    def _search(self, operation: Operation) -> Steps[_Standing]:
+    def _search(self, create: CreateSlice) -> Steps[_Standing]:
         """Look for a slice that was created under a name that nobody knows."""
-        after = operation.after
-        assert after is not None
-        labels = after.metadata.labels
-        selector = selector_of(
-            {name: labels.get(name) for name in (LABEL_SERVICE_NAME, LABEL_MANAGED_BY)}
-        )
-        answer = yield from list_items(self.session, after.metadata.namespace, selector)
+        after = create.after
+        meta = after.metadata
+        answer = yield from list_items(self.session, meta.namespace, _selector(meta))
         if isinstance(answer, Answer):
             return _Found.HIDDEN, None
         known = self._created.union(stored.name for stored in self.plan.unchanged)
         known.update(item.before.name for item in self.plan.operations if item.before is not None)
-        for item in answer[0]:
-            stands = _decoded(item)
-            if stands is not None and stands.name not in known and _is_wanted(stands, after):
+        decoded = filter(None, map(_decoded, answer[0]))
+        strange = [
+            stands
+            for stands in decoded
+            if stands.name not in known and stands.metadata.deletion_timestamp is None
+        ]
+        for stands in strange:
+            if _is_wanted(stands, create):
                 self._created.add(stands.name)
                 return _Found.WANTED, stands
+        for stands in strange:
+            # It may be this one, which somebody has written since; to create it again is no help.
+            if not places(after).isdisjoint(places(stands)):
+                return _Found.CHANGED, stands
         return _Found.UNTOUCHED, None
 
 
@@ -513,18 +534,28 @@ def _stored(
         return None
 
 
-def _is_wanted(stands: EndpointSlice, after: EndpointSlice) -> bool:
+def _is_wanted(stands: EndpointSlice, operation: CreateSlice | UpdateSlice) -> bool:
     """Whether a slice is what an operation was to make of it, whoever did it."""
+    after = operation.after
     meta, wanted = stands.metadata, after.metadata
+    was = wanted if operation.before is None else operation.before.metadata
     return (
         meta.deletion_timestamp is None
         and stands.address_type is after.address_type
         and stands.ports == after.ports
         and stands.endpoints == after.endpoints
-        and wanted.labels.items() <= meta.labels.items()
-        and wanted.annotations.items() <= meta.annotations.items()
+        and _has_become(meta.labels, was.labels, wanted.labels)
+        and _has_become(meta.annotations, was.annotations, wanted.annotations)
         and set(wanted.owner_references) <= set(meta.owner_references)
     )
+
+
+def _has_become(
+    stands: Mapping[str, str], before: Mapping[str, str], after: Mapping[str, str]
+) -> bool:
+    """Whether all is there that was wanted, and nothing that was to go; others may add theirs."""
+    gone = before.keys() - after.keys()
+    return after.items() <= stands.items() and gone.isdisjoint(stands)
 
 
 def _without(operation: Operation) -> _Found:
@@ -545,7 +576,7 @@ def _compared(operation: Operation, manifest: Mapping[str, Any]) -> _Standing:
     stands = _decoded(manifest)
     if stands is None:
         return _Found.CHANGED, None
-    if operation.after is not None and _is_wanted(stands, operation.after):
+    if not isinstance(operation, DeleteSlice) and _is_wanted(stands, operation):
         return _Found.WANTED, stands
     meta = stands.metadata
     is_going = meta.deletion_timestamp is not None

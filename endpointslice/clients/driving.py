@@ -29,8 +29,8 @@ Steps: TypeAlias = Generator[SliceRequest | Pause, Answer | None, _T]
 
 
 def is_lost(answer: Answer) -> bool:
-    """Whether nobody knows what became of the request."""
-    return answer.status == 0 or answer.status >= 500
+    """Whether nobody knows what became of the request; 408 is a proxy's word for it."""
+    return answer.status in (0, 408) or answer.status >= 500
 
 
 def is_put_off(answer: Answer) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Final, final
 
 import attrs
 import httpx2
@@ -10,10 +10,13 @@ import msgspec
 from lightkube.core.generic_client import BasicRequest
 from lightkube.resources.discovery_v1 import EndpointSlice
 
-from endpointslice.clients.requests import Answer, SliceRequest
+from endpointslice.clients.requests import Answer, SliceRequest, Verb
 from endpointslice.clients.wire import answer_of, call_of, lost
+from endpointslice.errors import ModelError
 
 __all__ = ["AsyncLightkubeSlices", "LightkubeSlices"]
+
+_READS: Final = frozenset((Verb.GET, Verb.LIST))
 
 
 @final
@@ -24,7 +27,8 @@ class LightkubeSlices:
     The client gives the server, who asks, the connections, the proxy, TLS and the time limit
     (10 s unless you set it). Its methods know no preconditions of a DELETE and lose the body of
     a response, so this goes below them, to the generic client that they share. What you gave
-    the client as its `field_manager` and `dry_run` holds here too, `dry_run` even for a DELETE.
+    the client as its `field_manager` holds here too. A client that was given `dry_run` takes
+    only dry runs: nobody shall think that it has written.
 
     One request is one request, but for a 401 with a token from a file or a program: the client
     reads the token anew and asks once more. Redirects are not followed.
@@ -73,13 +77,10 @@ def _prepared(generic: Any, request: SliceRequest) -> httpx2.Request:
     defaults = generic.prepare_request(
         "patch", EndpointSlice, {}, "any", headers={"Content-Type": "application/json"}
     ).params
-    call = call_of(
-        attrs.evolve(
-            request,
-            field_manager=request.field_manager or defaults.get("fieldManager", ""),
-            dry_run=request.dry_run or "dryRun" in defaults,
-        )
-    )
+    if "dryRun" in defaults and request.verb not in _READS and not request.dry_run:
+        raise ModelError("dry_run", "must be set, for the client stores nothing", False)
+    field_manager = request.field_manager or defaults.get("fieldManager", "")
+    call = call_of(attrs.evolve(request, field_manager=field_manager))
     prepared: httpx2.Request = generic.build_adapter_request(
         BasicRequest(
             method=call.method,

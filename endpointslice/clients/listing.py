@@ -79,6 +79,7 @@ def list_items(
     """Ask for all that a selector selects: the items and their version, or the last failure."""
     items: list[Mapping[str, Any]] = []
     limit, token = _PAGE, ""
+    followed: set[str] = set()
     while True:
         request = SliceRequest(
             verb=Verb.LIST,
@@ -88,7 +89,10 @@ def list_items(
             continue_token=token,
         )
         answer = yield from session.send(request)
-        if answer.status == _GONE and token:
+        if answer.status == 200 and not _is_page(answer.body, followed):
+            # It is not to pass for an empty list: whoever plans from that creates all anew.
+            answer = Answer(status=0, error="what came back is no page of a list")
+        if answer.status == _GONE and token and limit:
             # The version that the pages are of is forgotten: all at once it cannot be.
             items, limit, token = [], 0, ""
         elif is_lost(answer) or is_put_off(answer):
@@ -97,11 +101,22 @@ def list_items(
         elif answer.status != 200:
             return answer
         else:
-            items += answer.body.get("items") or ()
+            items += answer.body["items"] or ()
             meta = answer.body.get("metadata") or {}
             token = field(meta, "continue")
             if not token:
                 return items, field(meta, "resourceVersion")
+            followed.add(token)
+
+
+def _is_page(body: Mapping[str, Any], followed: set[str]) -> bool:
+    """Whether it is a page of a list, and not one that leads back to where others led."""
+    items, meta = body.get("items", ""), body.get("metadata") or {}
+    return (
+        (items is None or isinstance(items, list))
+        and isinstance(meta, Mapping)
+        and field(meta, "continue") not in followed
+    )
 
 
 def list_slices(

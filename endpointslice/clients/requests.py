@@ -103,9 +103,10 @@ class Answer:
     """What came back.
 
     Attributes:
-        status: The HTTP status; 0 if there was no answer, so that nobody knows what happened.
-        body: The object, the list, or for a failure the Status; plain JSON. Empty if there is
-            none, or none that is a JSON object.
+        status: The HTTP status; 0 if there was no answer, or a 2xx that is not the API server's,
+            so that nobody knows what happened.
+        body: The object, the list, or for a failure the Status; plain JSON. Empty for a failure
+            without a JSON object.
         retry_after: Seconds that the server asks to wait; None if it does not say.
         error: For status 0, what went wrong, in a few words and without secrets: nearly always the
             type of the exception.

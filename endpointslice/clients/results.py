@@ -10,7 +10,7 @@ from typing import Final, final
 import attrs
 
 from endpointslice.cost import Cost
-from endpointslice.errors import ApplyError
+from endpointslice.errors import ApplyError, on_one_line
 from endpointslice.models import EndpointSlice
 from endpointslice.plan import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice, price_plan
 from endpointslice.tracker import SliceTracker
@@ -92,7 +92,7 @@ class OperationResult:
     def __str__(self) -> str:
         words = " ".join(filter(None, [str(self.status or ""), self.reason]))
         outcome = f"{self.outcome} ({words})" if words and not self.is_done else str(self.outcome)
-        return ": ".join(filter(None, [self.title, outcome, self.message]))
+        return on_one_line(": ".join(filter(None, [self.title, outcome, self.message])))
 
 
 @final
@@ -156,13 +156,18 @@ class ApplyResult:
     def tracked(self, tracker: SliceTracker) -> SliceTracker:
         """Return what a tracker knows after this: what was written, and at which versions.
 
-        Complexity: O(w log w) for w writes, and O(s) for s slices that it knows.
+        Of a slice that others have written it knows what they wrote, so that nobody plans again
+        from a cache that has not heard of it.
+
+        Complexity: O(w s) for w writes and s slices that it knows then, in copies in C.
         """
         if self.dry_run:
             return tracker
         tracker = tracker.planned(self.written)
         for result in self.results:
-            if result.is_done and result.operation.after is not None and result.stored is not None:
+            if result.stored is not None and (
+                result.is_done or result.operation.before is not None
+            ):
                 tracker = tracker.observed(result.stored)
         return tracker
 

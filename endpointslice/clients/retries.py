@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from math import inf
 from typing import Any, final
 
 import attrs
@@ -14,8 +15,8 @@ __all__ = ["RetryPolicy"]
 
 
 def _is_positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value > 0:
-        raise ModelError(attribute.name, "must be above 0", value)
+    if not 0 < value < inf:
+        raise ModelError(attribute.name, "must be above 0, and finite", value)
 
 
 @final
@@ -47,10 +48,11 @@ class RetryPolicy:
         """Return for how many seconds to wait after so many failures; None to give up."""
         if failures >= self.attempts:
             return None
-        if retry_after is not None and retry_after > self.longest_wait:
+        # No number is not within the limit either.
+        if retry_after is not None and not retry_after <= self.longest_wait:
             return None
         chance = self.random()
         if retry_after is not None:
-            return retry_after + chance * self.first_wait
+            return max(0.0, retry_after) + chance * self.first_wait
         # Beyond 2**60 there is nothing to tell apart, and a float ends.
         return chance * min(self.longest_wait, self.first_wait * 2.0 ** min(failures - 1, 60))

@@ -87,26 +87,27 @@ def call_of(request: SliceRequest) -> HttpCall:
 def answer_of(status: int, retry_after: str | None, data: bytes) -> Answer:
     """Read a response.
 
+    The API server answers with a JSON object that says its kind, always. A 2xx without one is of
+    somebody between, as of a proxy that wants a login, and nobody knows what became of the
+    request.
+
     Args:
         status: The HTTP status.
         retry_after: The header of that name; only seconds count, not a date.
         data: The body.
-
-    Returns:
-        The answer; none, with status 0, if the server says yes and no JSON object comes with it.
     """
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
         body = None
-    is_object = isinstance(body, dict)
-    if 200 <= status < 300 and not is_object:
-        # It was cut off, or is a proxy's. Taken for a list, it would be an empty one.
-        return Answer(status=0, error="the answer is no JSON object")
+    if not isinstance(body, dict):
+        body = {}
+    if 200 <= status < 300 and "kind" not in body:
+        return Answer(status=0, error=f"a {status} that is not the API server's")
     seconds = (retry_after or "").strip()
     return Answer(
         status=status,
-        body=body if is_object else {},
+        body=body,
         retry_after=float(seconds) if seconds.isascii() and seconds.isdecimal() else None,
     )
 
