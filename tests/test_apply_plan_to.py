@@ -16,6 +16,7 @@ from endpointslice import (
     CreateSlice,
     DeleteSlice,
     EndpointSlice,
+    FrozenDict,
     ModelError,
     Operation,
     Plan,
@@ -246,6 +247,33 @@ def test_server_side_apply_takes_the_place_of_update() -> None:
     assert (create.verb, create.force) == (Verb.CREATE, False)
     assert (apply.verb, apply.force, apply.name) == (Verb.APPLY, True, "web-a")
     assert apply.manifest == encode_slice(AFTER)
+
+
+def test_an_older_copy_is_not_relied_upon_where_its_slice_was_not_written() -> None:
+    """9 is to stay in web-a, written anew, and to leave web-b, whose copy is the newer one."""
+    operations: list[Operation] = [
+        CreateSlice(elsewhere(stored("", 2), name="web-c", resource_version=""), ()),
+        UpdateSlice(stored("web-a", 1, 2, 9), stored("web-a", 1, 9), ()),
+        DeleteSlice(stored("web-b", 9), ()),
+    ]
+    result = carried_out(Script([failure(422)]), plan_of(*operations))
+    assert outcomes(result) == ["refused", "skipped", "skipped"]
+
+
+def labelled(item: EndpointSlice, **labels: str) -> EndpointSlice:
+    return elsewhere(item, labels=FrozenDict({**item.metadata.labels, **labels}))
+
+
+def test_labels_that_go_are_not_left_to_server_side_apply() -> None:
+    script = Script([accepted, accepted, accepted])
+    operations = [
+        UpdateSlice(labelled(BEFORE, tier="front"), AFTER, ()),
+        UpdateSlice(elsewhere(BEFORE, annotations=FrozenDict(note="x")), AFTER, ()),
+        UpdateSlice(BEFORE, labelled(AFTER, tier="front"), ()),
+    ]
+    carried_out(script, plan_of(*operations), server_side=True, field_manager="vm-controller")
+    assert script.verbs == ["update", "update", "apply"]
+    assert script.requests[0].manifest == encode_slice(AFTER)
 
 
 def test_an_operation_is_told_as_soon_as_it_is_known() -> None:
@@ -609,6 +637,15 @@ def test_an_update_whose_answer_was_lost_is_found_out_by_reading_back(lost: Answ
     assert outcomes(carried_out(overtaken, plan_of(UPDATE))) == ["conflict"]
 
 
+def test_a_slice_that_nobody_has_written_is_not_found_as_wanted() -> None:
+    """It has all labels that are wanted, and one that is to go."""
+    before = labelled(BEFORE, tier="front")
+    script = Script([LOST, shown(before), accepted])
+    result = carried_out(script, plan_of(UpdateSlice(before, BEFORE, ())))
+    assert outcomes(result) == ["applied"]
+    assert script.verbs == ["update", "get", "update"]
+
+
 def test_a_delete_whose_answer_was_lost_is_found_out_by_reading_back() -> None:
     done = Script([LOST, missing("web-z")])
     assert outcomes(carried_out(done, plan_of(DELETE))) == ["found"]
@@ -683,6 +720,15 @@ def test_a_deterministic_create_whose_answer_was_lost_is_read_back_by_its_name()
     result = carried_out(script, plan_of(CREATE, CREATE), naming="deterministic")
     assert outcomes(result) == ["found", "applied"]
     assert script.verbs == ["create", "get", "create", "get", "create"]
+
+
+@pytest.mark.parametrize("refusal", [failure(403), failure(422), busy(3600)])
+def test_what_had_no_answer_stays_unknown_though_its_repetition_is_refused(refusal: Answer) -> None:
+    script = Script([LOST, shown(BEFORE), refusal])
+    result = carried_out(script, plan_of(UPDATE))
+    assert outcomes(result) == ["unknown"]
+    assert result.results[0].status == refusal.status
+    assert result.written.is_empty
 
 
 def test_what_cannot_be_read_back_is_unknown_and_stops_the_plan() -> None:

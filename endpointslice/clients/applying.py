@@ -125,7 +125,8 @@ def apply_plan_to(
             another replica, or after a crash, is refused instead of done twice.
         server_side: Update with server-side apply. It needs a field manager, and the conflicts
             forced for slices that were created, or updated before, without it. What others own
-            of a slice stays. Slices are created as ever.
+            of a slice stays. Slices are created as ever, and an update that takes labels or
+            annotations away is an ordinary one, for an apply would leave them.
         force_conflicts: Take over fields that other managers own.
         field_manager: Who writes, as managedFields show it; "" leaves it to the client.
         dry_run: The server checks everything, admission included, and stores nothing.
@@ -329,6 +330,8 @@ class _Writer:
     def _write(self, operation: Operation) -> Steps[_Verdict]:
         names = self._candidates(operation)
         request = self._request(operation, next(names))
+        # What had no answer may still be on its way, whatever is said to its repetition.
+        refused, failed = Outcome.REFUSED, Outcome.FAILED
         while True:
             answer = yield from self.session.send(request)
             if 200 <= answer.status < 300:
@@ -338,14 +341,15 @@ class _Writer:
                 return _result(operation, Outcome.APPLIED, answer, stored), _Scope.NOTHING
             if is_put_off(answer):
                 if not (yield from self.session.rest(answer)):
-                    return _result(operation, Outcome.FAILED, answer), _Scope.ALL
+                    return _result(operation, failed, answer), _Scope.ALL
                 continue
             lost = is_lost(answer)
             if lost:
+                refused = failed = Outcome.UNKNOWN
                 if not (yield from self.session.rest(answer)):
                     return _result(operation, Outcome.UNKNOWN, answer), _Scope.ALL
             elif not _is_contested(operation, request, answer):
-                return _result(operation, Outcome.REFUSED, answer), _scope_of(answer)
+                return _result(operation, refused, answer), _scope_of(answer)
             found, stored = yield from self._read_back(operation, request, answer)
             match found:
                 case _Found.WANTED:
@@ -353,7 +357,7 @@ class _Writer:
                 case _Found.UNTOUCHED:
                     # The conflict was with something else, as with a quota's own count.
                     if not lost and not (yield from self.session.rest(answer)):
-                        return _result(operation, Outcome.FAILED, answer), _Scope.ALL
+                        return _result(operation, failed, answer), _Scope.ALL
                 case _Found.TAKEN if name := next(names, ""):
                     request = self._request(operation, name)
                 case _Found.CHANGED | _Found.TAKEN:
@@ -392,7 +396,8 @@ class _Writer:
             manifest["metadata"]["name"] = name
         verb = Verb.CREATE
         if isinstance(operation, UpdateSlice):
-            verb = Verb.APPLY if options.server_side else Verb.UPDATE
+            is_applied = options.server_side and not _takes_away(operation)
+            verb = Verb.APPLY if is_applied else Verb.UPDATE
         if verb is Verb.APPLY:
             # Who owns what is the server's to say.
             manifest["metadata"].pop("managedFields", None)
@@ -467,6 +472,18 @@ def _result(
         status=answer.status,
         reason=reason,
         message=message,
+    )
+
+
+def _takes_away(operation: UpdateSlice) -> bool:
+    """Whether labels or annotations go. Server-side apply leaves those that it has not put there.
+
+    Those that came with the create, too; so it would be sent for ever, and change nothing.
+    """
+    before, after = operation.before.metadata, operation.after.metadata
+    return not (
+        before.labels.keys() <= after.labels.keys()
+        and before.annotations.keys() <= after.annotations.keys()
     )
 
 

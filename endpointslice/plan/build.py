@@ -110,6 +110,8 @@ def build_plan(
         if packing.placements or diff.needs_placeholder:
             _add_group(draft, diff, packing)
     _recycle(draft)
+    if draft.has_moves:
+        _renew(draft)
     updates = _order_by_moves(draft) if draft.has_moves else draft.updates
     template = state.template
     labelled = _Labelled(template)
@@ -257,6 +259,38 @@ def _recycle(draft: _Draft) -> None:
         draft.updates.sort(key=lambda write: (write.diff.key.sort_key, write.name))
 
 
+def _renew(draft: _Draft) -> None:
+    """Make slices anew that one endpoint is moved into where an older copy of it stands alone.
+
+    To write such a slice as it stands is no write: the API server gives it no new version, so
+    another writer that saw the newer copy may still take the older one away. Where more
+    endpoints are in the slice, they change places instead (`_rewritten`).
+    """
+    idle = [
+        write for write in draft.updates if len(write.placement.endpoints) == 1 and _is_idle(write)
+    ]
+    for write in idle:
+        assert write.stored is not None
+        created = attrs.evolve(write.placement, name="", kept=(), added=write.placement.endpoints)
+        draft.updates.remove(write)
+        draft.creates.append(_Write(write.diff, None, created, {Reason.ENDPOINTS_MOVED_IN}))
+        write.placement = attrs.evolve(write.placement, kept=(), added=())
+        draft.deletes.append(write)
+    if idle:
+        draft.creates.sort(key=lambda write: write.diff.key.sort_key)
+        draft.deletes.sort(key=lambda write: (write.diff.key.sort_key, write.name))
+
+
+def _is_idle(write: _Write) -> bool:
+    """Whether a slice holds afterwards what it holds now, though endpoints move into it."""
+    return (
+        bool(write.placement.added)
+        and write.stored is not None
+        and write.home is write.diff
+        and write.placement.endpoints == write.stored.endpoints
+    )
+
+
 def _order_by_moves(draft: _Draft) -> list[_Write]:
     """Put every update after those that take over what it loses; note moves as reasons.
 
@@ -327,11 +361,14 @@ def _new_slice(write: _Write, metadata: ObjectMeta) -> EndpointSlice:
 
 def _rewritten(write: _Write, stored: EndpointSlice, template: SliceTemplate) -> EndpointSlice:
     """The stored slice with its new content. All that we do not manage stays."""
+    endpoints = write.placement.endpoints
+    if _is_idle(write):
+        endpoints = (*endpoints[-1:], *endpoints[:-1])
     return _make_slice(
         _rewritten_metadata(stored.metadata, template),
         stored.address_type,
         stored.ports if write.home is write.diff else write.diff.key.ports,
-        write.placement.endpoints,
+        endpoints,
         stored.extra,
     )
 
@@ -385,8 +422,9 @@ def without_creates(plan: Plan) -> Plan:
         gone |= places(create.after)
     unchanged = list(plan.unchanged)
     kept: list[Operation] = [*plan.updates, *plan.deletes]
-    # What falls away took endpoints over, too, and those that gave them fall away with it. They
-    # come later in the plan, but where endpoints change ports crosswise.
+    # What falls away took endpoints over, too, and those that gave them fall away with it, also if
+    # it had an older copy of them. They come later in the plan, but where endpoints change ports
+    # crosswise.
     is_settled = False
     while not is_settled:
         left, kept, is_settled = kept, [], True
@@ -396,7 +434,7 @@ def without_creates(plan: Plan) -> Plan:
             if gone.isdisjoint(before - after):
                 kept.append(operation)
             else:
-                gone |= after - before
+                gone |= after
                 unchanged.append(operation.before)
                 is_settled = False
     unchanged.sort(key=lambda stored: stored.name)
