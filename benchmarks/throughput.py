@@ -53,8 +53,6 @@ from endpointslice.testing import ApiServer, Cluster
 
 __all__ = ["main", "throughput"]
 
-_NAMESPACE: Final = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
-
 
 def _plan(endpoints: int) -> Plan:
     """A Service that is created with all its Pods."""
@@ -82,9 +80,7 @@ def _plan(endpoints: int) -> Plan:
 
 
 def _serve(pipe: Connection) -> None:
-    cluster = Cluster()
-    cluster.load([_NAMESPACE])
-    with ApiServer(cluster) as server, tempfile.TemporaryDirectory() as folder:
+    with ApiServer(Cluster(namespaces=["shop"])) as server, tempfile.TemporaryDirectory() as folder:
         pipe.send(str(server.write_kubeconfig(Path(folder) / "config")))
         pipe.recv()
 

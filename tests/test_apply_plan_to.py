@@ -910,6 +910,15 @@ def test_a_server_without_the_api_has_not_deleted_anything(operation: Operation)
     assert outcomes(result) == ["refused"]
 
 
+def test_a_slice_that_was_created_is_told_by_its_name() -> None:
+    again = CreateSlice(attrs.evolve(NEW, endpoints=stored("", 2).endpoints), ())
+    result = carried_out(Script([accepted, failure(422, "Invalid", "no")]), plan_of(CREATE, again))
+    assert [str(item) for item in result.results] == [
+        "create of shop/web-x7k2p: applied",
+        "create of shop/web-*: refused (422 Invalid): no",
+    ]
+
+
 # --- what is no answer ------------------------------------------------------------------------
 
 

@@ -104,7 +104,8 @@ def test_a_client_without_asyncio_is_refused_where_one_with_it_is_wanted(
     with pytest.raises(ModelError) as caught:
         as_async_slice_client(client)
     name = f"{type(client).__module__}.{type(client).__qualname__}"
-    assert caught.value == ModelError("client", "must be one for asyncio", name)
+    words = "must be one for asyncio: apply_plan_to and list_slices take the other kind"
+    assert caught.value == ModelError("client", words, name)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,8 @@ def test_a_client_for_asyncio_is_refused_where_one_without_it_is_wanted(
     with pytest.raises(ModelError) as caught:
         as_slice_client(client)
     name = f"{type(client).__module__}.{type(client).__qualname__}"
-    assert caught.value == ModelError("client", "must not be one for asyncio", name)
+    words = "must not be one for asyncio: apply_plan_to_async and list_slices_async take it"
+    assert caught.value == ModelError("client", words, name)
 
 
 def test_a_client_of_ones_own_needs_send_and_nothing_else() -> None:
@@ -149,6 +151,18 @@ def test_what_is_no_client_is_refused_by_the_name_of_its_type_alone(
 def test_no_client_at_all_is_refused(door: Callable[[object], object], client: object) -> None:
     with pytest.raises(ModelError):
         door(client)
+
+
+def test_a_client_of_another_version_is_told_from_which_extra_ours_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As with lightkube before 1.0, which has another HTTP library.
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    monkeypatch.delitem(sys.modules, "endpointslice.clients.lightkube")
+    with pytest.raises(ImportError, match="httpx2") as caught:
+        as_slice_client(bare(lightkube.Client))
+    (note,) = caught.value.__notes__
+    assert note == "endpointslice[lightkube] installs the versions that it was tried with"
 
 
 def test_no_adapter_shows_the_client_that_it_holds() -> None:

@@ -302,6 +302,24 @@ def fields_of(data: object) -> Iterator[str]:
                 yield from fields_of(value)
 
 
+# --- extras -----------------------------------------------------------------------------------
+
+
+def test_every_extra_that_is_named_is_there_as_it_is_spelled() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [ROOT / "docs" / "examples" / "vm_endpoints" / "requirements.txt"]
+    texts = [*PAGES.values(), *(file.read_text(encoding="utf-8") for file in needs)]
+    named = {
+        extra
+        for text in texts
+        for extras in re.findall(r"(?:endpointslice|['\"]\.)\[([\w,-]+)\]", text)
+        for extra in extras.split(",")
+    }
+    assert named >= {"cli", "kr8s", "kubernetes", "kubernetes-asyncio", "lightkube"}
+    # With an underscore pip before 23.3 installs nothing, and only warns.
+    assert named <= {re.sub("[-_.]+", "-", name) for name in project["optional-dependencies"]}
+
+
 # --- links ------------------------------------------------------------------------------------
 
 

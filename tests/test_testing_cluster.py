@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+from endpointslice.errors import ModelError
 from endpointslice.testing import (
     Cluster,
     ConnectionDroppedError,
@@ -496,9 +497,32 @@ def test_who_has_no_right_is_told_which(cluster: Cluster) -> None:
     assert ask(cluster, "POST", SLICES, a_slice()).status == 201
 
 
-def test_a_quota_bounds_how_many_there_are(cluster: Cluster) -> None:
+def test_what_would_match_nothing_is_refused(cluster: Cluster) -> None:
+    with pytest.raises(ModelError) as caught:
+        Fault(kind=FaultKind.CONFLICT, verb="PUT")
+    assert (caught.value.field, caught.value.value) == ("verb", "PUT")
+    with pytest.raises(ModelError):
+        Fault(kind=FaultKind.CONFLICT, times=0)
+    with pytest.raises(ModelError):
+        Denial(verb="post")
+    with pytest.raises(StatusError, match='"endpointslice"'):
+        cluster.objects("endpointslice")
+    with pytest.raises(StatusError, match="404 page not found") as refused:
+        cluster.watch("/apis/example.org/v1/machines")
+    assert refused.value.code == 404
+
+
+def test_a_name_that_is_too_long_is_refused_for_its_length(cluster: Cluster) -> None:
+    answered = ask(cluster, "POST", "/api/v1/namespaces", an_object("Namespace", "n" * 64))
+    assert answered.status == 422
+    (cause,) = answered.json()["details"]["causes"]
+    assert cause["message"].endswith(": must be no more than 63 characters")
+
+
+@pytest.mark.parametrize("limit", ["1", 1])
+def test_a_quota_bounds_how_many_there_are(cluster: Cluster, limit: object) -> None:
     counted = "count/endpointslices.discovery.k8s.io"
-    quota = an_object("ResourceQuota", "few", spec={"hard": {counted: "1"}})
+    quota = an_object("ResourceQuota", "few", spec={"hard": {counted: limit}})
     do(cluster, "POST", "/api/v1/namespaces/shop/resourcequotas", quota)
     do(cluster, "POST", SLICES, a_slice("a"))
     answered = ask(cluster, "POST", SLICES, a_slice("b"))
@@ -764,6 +788,35 @@ QUERIES: Final = [
     "?gracePeriodSeconds=x",
     "?dryRun=None",
 ]
+
+
+HUGE: Final = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status"),
+    [
+        ("POST", SLICES, b"[" * 100_000, 400),
+        ("POST", SLICES, b'{"metadata":{"generation":%s}}' % HUGE.encode(), 400),
+        ("POST", SLICES, b'{"kind": "EndpointSlice"', 400),
+        ("GET", f"{SLICES}?limit={HUGE}", b"", 200),
+        ("GET", f"{SLICES}?watch=1&timeoutSeconds={HUGE}", b"", 200),
+        ("GET", f"{SLICES}?continue=eyJydiI6MWU5OTksInN0YXJ0IjoiIn0", b"", 400),
+        ("DELETE", f"{SLICES}/web-1?gracePeriodSeconds={HUGE}", b"", 400),
+    ],
+    ids=["deep", "number", "cut", "limit", "seconds", "token", "grace"],
+)
+def test_too_much_of_anything_is_answered(
+    cluster: Cluster, method: str, target: str, body: bytes, status: int
+) -> None:
+    assert ask(cluster, "POST", SLICES, a_slice()).status == 201
+    assert ask(cluster, method, target, body).status == status
+
+
+def test_a_quota_of_more_than_there_can_be_is_none(cluster: Cluster) -> None:
+    hard = {"count/endpointslices.discovery.k8s.io": HUGE}
+    cluster.load([an_object("ResourceQuota", "many", spec={"hard": hard})])
+    assert ask(cluster, "POST", SLICES, a_slice()).status == 201
 
 
 def with_nonsense(chance: random.Random, manifest: dict[str, Any]) -> Any:

@@ -200,7 +200,9 @@ def test_many_clients_write_at_once_and_nothing_is_lost(server: ApiServer) -> No
 
 def test_a_kubeconfig_holds_the_token_and_is_for_its_owner(tmp_path: Path) -> None:
     with ApiServer(Cluster(token="s3cret-token")) as server:
-        path = server.write_kubeconfig(tmp_path / "config", certificate_authority="/ca.pem")
+        path = tmp_path / "config"
+        path.touch(mode=0o644)
+        assert server.write_kubeconfig(path, certificate_authority="/ca.pem") == path
         written = json.loads(path.read_text(encoding="utf-8"))
         assert written["users"][0]["user"] == {"token": "s3cret-token"}
         assert written["clusters"][0]["cluster"] == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 from endpointslice.clients.requests import AsyncSliceClient, SliceClient
@@ -28,6 +29,12 @@ _ASYNC: Final = {
     "kr8s._api.Api": ("kr8s", "AsyncKr8sSlices"),
 }
 
+_WHAT: Final = (
+    "must be an ApiClient or DiscoveryV1Api, a client of lightkube or kr8s, or have a method send"
+)
+_IS_ASYNC: Final = "must not be one for asyncio: apply_plan_to_async and list_slices_async take it"
+_NOT_ASYNC: Final = "must be one for asyncio: apply_plan_to and list_slices take the other kind"
+
 
 def as_slice_client(client: object) -> SliceClient:
     """Take a client as it is.
@@ -42,6 +49,7 @@ def as_slice_client(client: object) -> SliceClient:
 
     Raises:
         ModelError: It is none of these, or one for asyncio; the value is the name of its type.
+        ImportError: The client is of a version that its extra would not install.
     """
     adapted: SliceClient = _adapted(client, in_asyncio=False)
     return adapted
@@ -62,6 +70,7 @@ def as_async_slice_client(client: object) -> AsyncSliceClient:
     Raises:
         ModelError: It is none of these, or one without asyncio; the value is the name of its
             type.
+        ImportError: The client is of a version that its extra would not install.
     """
     adapted: AsyncSliceClient = _adapted(client, in_asyncio=True)
     return adapted
@@ -75,13 +84,13 @@ def _adapted(client: Any, *, in_asyncio: bool) -> Any:
         origin = _name(ancestor)
         if origin in wanted:
             module, adapter = wanted[origin]
-            adapt = getattr(import_module(f"endpointslice.clients.{module}"), adapter)
+            adapt = getattr(_imported(module, origin), adapter)
             return adapt(getattr(client, "api_client", client))
         if origin in other:
             raise _wrong_door(name, in_asyncio=in_asyncio)
     send = getattr(client, "send", None)
     if not callable(send):
-        raise ModelError("client", "must be a client of Kubernetes, or have a method send", name)
+        raise ModelError("client", _WHAT, name)
     if inspect.iscoroutinefunction(send) is not in_asyncio:
         raise _wrong_door(name, in_asyncio=in_asyncio)
     return client
@@ -91,5 +100,15 @@ def _name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
+def _imported(module: str, origin: str) -> ModuleType:
+    try:
+        return import_module(f"endpointslice.clients.{module}")
+    except ImportError as error:
+        # The client is there, so it is of a version that needs, or has, other modules.
+        extra = origin.partition(".")[0].replace("_", "-")
+        error.add_note(f"endpointslice[{extra}] installs the versions that it was tried with")
+        raise
+
+
 def _wrong_door(name: str, *, in_asyncio: bool) -> ModelError:
-    return ModelError("client", f"must {'' if in_asyncio else 'not '}be one for asyncio", name)
+    return ModelError("client", _NOT_ASYNC if in_asyncio else _IS_ASYNC, name)

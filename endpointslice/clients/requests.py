@@ -108,8 +108,8 @@ class Answer:
         body: The object, the list, or for a failure the Status; plain JSON. Empty for a failure
             without a JSON object.
         retry_after: Seconds that the server asks to wait; None if it does not say.
-        error: For status 0, what went wrong, in a few words and without secrets: the type of the
-            exception.
+        error: For status 0, what went wrong, in a few words and without secrets: nearly always the
+            type of the exception.
     """
 
     status: int
@@ -125,7 +125,7 @@ class SliceClient(Protocol):
         """Send one request, once, and return what came back.
 
         A status of any kind and a lost connection are answers and never raise; the client does
-        not repeat a request by itself.
+        not repeat a request by itself. A success without its JSON object is no answer: status 0.
         """
         ...
 

@@ -79,10 +79,14 @@ class OperationResult:
 
     @property
     def title(self) -> str:
-        """The operation in words: `update of shop/web-x7k2p`."""
+        """The operation in words: `update of shop/web-x7k2p`.
+
+        A slice that is created has the name that the server gave it, or `web-*` until there is one.
+        """
         written = self.operation.before or self.operation.after
         assert written is not None
-        name = written.name or f"{written.metadata.generate_name}*"
+        stored = self.stored.name if self.stored is not None else ""
+        name = written.name or stored or f"{written.metadata.generate_name}*"
         return f"{_VERBS[type(self.operation)]} of {written.metadata.namespace}/{name}"
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 import attrs
 
-from endpointslice.testing.messages import StatusError, bad_request, invalid_options
+from endpointslice.testing.messages import StatusError, bad_request, invalid_options, number_in
 from endpointslice.testing.resources import Resource
 from endpointslice.testing.schema import strict_error
 from endpointslice.testing.shapes import option_problems
@@ -78,19 +78,12 @@ def decode_body(call: Call, body: bytes) -> Any:
         return json.loads(body)
     except ValueError as error:
         shown = body.decode(errors="replace")
-        words = "unexpected end of JSON input" if _is_cut_short(shown) else str(error)
+        is_cut = isinstance(error, json.JSONDecodeError) and error.pos >= len(shown.rstrip())
+        words = "unexpected end of JSON input" if is_cut else str(error)
         raise bad_request(
             f"the object provided is unrecognized (must be of type {call.resource.kind}): "
             f"couldn't get version/kind; json parse error: {words} ({shown[:100]})"
         ) from None
-
-
-def _is_cut_short(text: str) -> bool:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return error.pos >= len(text.rstrip())
-    return False
 
 
 def unsupported_media_type() -> StatusError:
@@ -153,8 +146,8 @@ def delete_options(call: Call) -> dict[str, Any]:
     for name in ("gracePeriodSeconds", "propagationPolicy", "dryRun"):
         if name in call.query and options.get(name) is None:
             options[name] = call.query[name]
-    if isinstance(seconds := options.get("gracePeriodSeconds"), str) and seconds.isdecimal():
-        options["gracePeriodSeconds"] = int(seconds)
+    if (seconds := number_in(options.get("gracePeriodSeconds"))) is not None:
+        options["gracePeriodSeconds"] = seconds
     for field, detail in option_problems(options):
         raise bad_request(f"DeleteOptions: json: cannot unmarshal {field}: {detail}")
     return options

@@ -23,6 +23,7 @@ from endpointslice.testing.faults import (
     Faults,
     Injected,
     fault_response,
+    is_verb,
 )
 from endpointslice.testing.listing import list_objects, parse_version
 from endpointslice.testing.messages import (
@@ -30,9 +31,11 @@ from endpointslice.testing.messages import (
     HttpResponse,
     StatusError,
     answer,
+    bad_request,
     dump,
     invalid_options,
     is_true,
+    number_in,
     refusal,
 )
 from endpointslice.testing.resources import (
@@ -83,12 +86,15 @@ class Denial:
     """What the user may not do: 403.
 
     Attributes:
-        verb: Kubernetes' word; "" for all.
+        verb: Kubernetes' word, as of `Fault`; "" for all.
         resource: The plural; "" for all.
         namespace: Where; "" for everywhere.
+
+    Raises:
+        ModelError: There is no such verb.
     """
 
-    verb: str = ""
+    verb: str = attrs.field(default="", validator=is_verb)
     resource: str = ""
     namespace: str = ""
 
@@ -179,6 +185,9 @@ class Cluster:
             except StatusError as error:
                 status = error.code
                 opened = refusal(error)
+            except RecursionError:
+                status = 400
+                opened = refusal(bad_request("the object is nested too deeply"))
             finally:
                 self._requests.append(
                     Served(method=request.method, path=request.path, status=status)
@@ -200,7 +209,8 @@ class Cluster:
         request = HttpRequest.of("GET", target)
         opened = self.open(attrs.evolve(request, query={**request.query, "watch": "true"}))
         if isinstance(opened, HttpResponse):
-            status = opened.json()
+            is_status = opened.headers["Content-Type"] == "application/json"
+            status = opened.json() if is_status else {"message": opened.body.decode().strip()}
             raise StatusError(opened.status, status.get("reason", ""), status.get("message", ""))
         return opened
 
@@ -241,18 +251,19 @@ class Cluster:
         Args:
             plural: Of which resource, with the group if it is not plain: `events.events.k8s.io`.
             namespace: Where; "" for everywhere.
+
+        Raises:
+            StatusError: The resource is not served.
         """
         with self._changed:
-            resource = next(
-                (item for item in self._served() if plural in (item.plural, item.qualified)), None
-            )
-            if resource is None:
-                return ()
-            return tuple(
-                json.loads(item.body)
-                for item in self._store.objects(resource)
-                if namespace in ("", item.namespace)
-            )
+            for resource in self._served():
+                if plural in (resource.plural, resource.qualified):
+                    return tuple(
+                        json.loads(item.body)
+                        for item in self._store.objects(resource)
+                        if namespace in ("", item.namespace)
+                    )
+        raise StatusError(404, "NotFound", f'no matches for the resource "{plural}"')
 
     def load(self, manifests: Iterable[Mapping[str, Any]]) -> None:
         """Put objects there as they are, with their status, as if they had always been there.
@@ -349,11 +360,7 @@ class Cluster:
         if call is None:
             return self._answer_other(request)
         self._check_rights(call)
-        fault = (
-            self._faults.on_request(call.verb, call.resource.plural, call.namespace, call.name)
-            if self._faults
-            else None
-        )
+        fault = self._faults.on_request(call.verb, call.resource.plural, call.namespace, call.name)
         if fault is not None and fault.kind is FaultKind.EXPIRE_WATCH:
             return self._watch(call, is_expired=True)
         if fault is not None and fault.kind not in AFTER:
@@ -477,10 +484,10 @@ class Cluster:
                     self._custom.pop(change.new.name, None)
                 else:
                     self._custom[change.new.name] = resources_of(change.new.manifest)
-            fault = self._faults and self._faults.on_event(
+            fault = self._faults.on_event(
                 FaultKind.DELAY_EVENTS, change.resource[1], change.new.namespace, change.new.name
             )
-            if fault:
+            if fault is not None:
                 self._delays.append((change.version, change.version + fault.writes))
         self._seen = self._store.revision
         self._changed.notify_all()
@@ -497,12 +504,10 @@ class Cluster:
         return min(hidden, default=revision + 1) - 1
 
     def _is_cut(self, change: Change) -> bool:
-        return bool(
-            self._faults
-            and self._faults.on_event(
-                FaultKind.CUT_WATCH, change.resource[1], change.new.namespace, change.new.name
-            )
+        fault = self._faults.on_event(
+            FaultKind.CUT_WATCH, change.resource[1], change.new.namespace, change.new.name
         )
+        return fault is not None
 
     def _watch(self, call: Call, *, is_expired: bool = False) -> Watch:
         text = call.query.get("resourceVersion", "")
@@ -536,14 +541,13 @@ class Cluster:
             since = visible
             if sends_initial and has_bookmarks:
                 first.append(bookmark(resource, since, is_initial_end=True))
-        seconds = call.query.get("timeoutSeconds", "")
         watch = Watch(
             WatchOptions(
                 resource=resource,
                 namespace=call.namespace,
                 selects=selects,
                 since=since,
-                seconds=float(seconds) if seconds.isdecimal() else None,
+                seconds=number_in(call.query.get("timeoutSeconds")),
                 has_bookmarks=has_bookmarks,
             ),
             first,

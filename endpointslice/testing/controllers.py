@@ -31,22 +31,23 @@ def _all(store: Store, resources: list[Resource]) -> list[tuple[Resource, Stored
 def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bool:
     """One round; whether anything was done."""
     objects = _all(store, resources)
-    living = {item.manifest["metadata"]["uid"] for _, item in objects}
     dependents: dict[str, int] = Counter()
     for _, item in objects:
         for owner in item.manifest["metadata"].get("ownerReferences") or ():
             dependents[owner.get("uid")] += bool(owner.get("blockOwnerDeletion"))
+    staying = {
+        item.manifest["metadata"]["uid"]
+        for _, item in objects
+        if "foregroundDeletion" not in (item.manifest["metadata"].get("finalizers") or ())
+    }
     is_changed = False
     for resource, item in objects:
         meta = item.manifest["metadata"]
         owners = meta.get("ownerReferences") or ()
-        leaving = _foreground(objects)
         if (
             owners
             and "deletionTimestamp" not in meta
-            and all(
-                owner.get("uid") not in living or owner.get("uid") in leaving for owner in owners
-            )
+            and all(owner.get("uid") not in staying for owner in owners)
         ):
             writer.remove(resource, item)
             is_changed = True
@@ -59,14 +60,6 @@ def _collect_once(store: Store, resources: list[Resource], writer: Writer) -> bo
             _finish(store, resource, item, "orphan")
             return True
     return is_changed
-
-
-def _foreground(objects: list[tuple[Resource, Stored]]) -> set[str]:
-    return {
-        item.manifest["metadata"]["uid"]
-        for _, item in objects
-        if "foregroundDeletion" in (item.manifest["metadata"].get("finalizers") or ())
-    }
 
 
 def _empty(
@@ -83,8 +76,21 @@ def _empty(
     if not left:
         store.remove(NAMESPACES, namespace)
         return
-    status = {**namespace.manifest["status"], "conditions": _conditions(left, now)}
-    _set_status(store, NAMESPACES, namespace, status, now)
+    before = namespace.manifest
+    status = {**before["status"], "conditions": _conditions(left, now)}
+    if status == before["status"]:
+        return
+    after = {**before, "metadata": dict(before["metadata"]), "status": status}
+    after["metadata"]["managedFields"] = update_owners(
+        NAMESPACES,
+        before,
+        after,
+        base=before,
+        manager=_MANAGER,
+        subresource="status",
+        now=now,
+    )
+    store.put(NAMESPACES, after)
 
 
 def _conditions(left: list[tuple[Resource, Stored]], now: str) -> list[dict[str, Any]]:
@@ -162,22 +168,3 @@ def _disown(store: Store, resource: Resource, old: Stored, uid: str) -> None:
     if len(kept) < len(owners):
         meta["ownerReferences"] = kept
         store.put(resource, {**old.manifest, "metadata": meta})
-
-
-def _set_status(
-    store: Store, resource: Resource, old: Stored, status: dict[str, Any], now: str
-) -> None:
-    """Write what is the case with an object."""
-    manifest = {**old.manifest, "metadata": dict(old.manifest["metadata"]), "status": status}
-    if manifest["status"] == old.manifest.get("status"):
-        return
-    manifest["metadata"]["managedFields"] = update_owners(
-        resource,
-        old.manifest,
-        manifest,
-        base=old.manifest,
-        manager=_MANAGER,
-        subresource="status",
-        now=now,
-    )
-    store.put(resource, manifest)

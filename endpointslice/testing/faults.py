@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 
+from endpointslice.errors import ModelError
 from endpointslice.testing.messages import HttpResponse, StatusError, refusal
-from endpointslice.testing.resources import Resource
+from endpointslice.testing.resources import VERBS, Resource
 
 __all__ = ["ConnectionDroppedError", "Fault", "FaultKind", "Injected"]
 
@@ -51,6 +52,17 @@ AFTER: Final = frozenset([FaultKind.TIMEOUT_AFTER, FaultKind.DROP_AFTER])
 _ON_EVENTS: Final = frozenset([FaultKind.DELAY_EVENTS, FaultKind.CUT_WATCH])
 
 
+def is_verb(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    """Refuse what would match nothing: a test that injects nothing cannot fail."""
+    if value not in ("", *VERBS):
+        raise ModelError(attribute.name, f"must be one of {', '.join(VERBS)}", value)
+
+
+def _is_some(_: object, attribute: attrs.Attribute[Any], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ModelError(attribute.name, "must be at least 1", value)
+
+
 @final
 @attrs.frozen(kw_only=True)
 class Fault:
@@ -68,15 +80,18 @@ class Fault:
         rate: How probable it is each time, by the seed of the cluster.
         retry_after: Seconds to wait, for 429 and 503.
         writes: For DELAY_EVENTS, after how many more writes the event is seen.
+
+    Raises:
+        ModelError: There is no such verb, as there is none called `PUT`; or it never happens.
     """
 
     kind: FaultKind
-    verb: str = ""
+    verb: str = attrs.field(default="", validator=is_verb)
     resource: str = ""
     namespace: str = ""
     name: str = ""
     skip: int = 0
-    times: int | None = 1
+    times: int | None = attrs.field(default=1, validator=_is_some)
     rate: float = 1.0
     retry_after: int = 1
     writes: int = 1
@@ -127,16 +142,13 @@ class Faults:
     def clear(self) -> None:
         self._armed.clear()
 
-    def __bool__(self) -> bool:
-        return bool(self._armed)
-
     def on_request(self, verb: str, resource: str, namespace: str, name: str) -> Fault | None:
         """What goes wrong with a request."""
-        return self._next(verb, resource, namespace, name, on_events=False)
+        return self._next(verb, resource, namespace, name, None)
 
     def on_event(self, kind: FaultKind, resource: str, namespace: str, name: str) -> Fault | None:
         """What goes wrong with an event."""
-        return self._next("watch", resource, namespace, name, on_events=True, kind=kind)
+        return self._next("watch", resource, namespace, name, kind)
 
     def _next(
         self,
@@ -144,15 +156,12 @@ class Faults:
         resource: str,
         namespace: str,
         name: str,
-        *,
-        on_events: bool,
-        kind: FaultKind | None = None,
+        kind: FaultKind | None,
     ) -> Fault | None:
         for armed in self._armed:
             fault = armed.fault
             if (
-                (fault.kind in _ON_EVENTS) is not on_events
-                or (kind is not None and fault.kind is not kind)
+                (fault.kind in _ON_EVENTS if kind is None else fault.kind is not kind)
                 or (fault.kind is FaultKind.EXPIRE_WATCH and verb != "watch")
                 or (fault.verb and fault.verb != verb)
                 or (fault.resource and fault.resource != resource)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from endpointslice.testing.calls import Call
-from endpointslice.testing.messages import StatusError, cause
+from endpointslice.testing.messages import StatusError, cause, number_in
 from endpointslice.testing.resources import (
     DEFINITIONS,
     NAMESPACES,
@@ -50,15 +50,16 @@ def check_quotas(store: Store, resource: Resource, meta: Mapping[str, Any]) -> N
     counted = f"count/{resource.qualified}"
     for quota in store.objects(QUOTAS) if namespace else ():
         hard = (quota.manifest.get("spec") or {}).get("hard") or {}
-        if quota.namespace != namespace or not str(hard.get(counted)).isdecimal():
+        limit = number_in(str(hard.get(counted)))
+        if quota.namespace != namespace or limit is None:
             continue
         used = sum(item.namespace == namespace for item in store.objects(resource))
-        if used + 1 > int(hard[counted]):
+        if used + 1 > limit:
             name = meta["name"]
             message = (
                 f'{resource.qualified} "{name}" is forbidden: exceeded quota: {quota.name}, '
                 f"requested: {counted}=1, used: {counted}={used}, "
-                f"limited: {counted}={hard[counted]}"
+                f"limited: {counted}={limit}"
             )
             raise StatusError(403, "Forbidden", message, resource.details(name))
 

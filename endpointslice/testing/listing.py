@@ -7,7 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from endpointslice.testing.messages import StatusError, bad_request, dump, invalid_options
+from endpointslice.testing.messages import (
+    StatusError,
+    bad_request,
+    dump,
+    invalid_options,
+    number_in,
+)
 from endpointslice.testing.resources import Resource
 from endpointslice.testing.selectors import Selector, select_all
 from endpointslice.testing.store import Store
@@ -97,7 +103,7 @@ def _where(store: Store, query: Mapping[str, str], visible: int) -> tuple[int, s
     except ValueError as error:
         field = f"resourceVersion: Invalid value: {json.dumps(text)}"
         raise bad_request(f"invalid resource version: {field}: {error}") from None
-    limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 0
+    limit = number_in(query.get("limit")) or 0
     if token := query.get("continue", ""):
         version, start = _read_token(token)
         if version < 0:
@@ -153,7 +159,7 @@ def _read_token(token: str) -> tuple[int, str]:
     try:
         read = json.loads(text)
         return int(read["rv"]), str(read["start"]).removeprefix("/")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         byte = f"\\x{text[0]:02x}" if text[:1] >= b"\x80" else text[:1].decode()
         raise bad_request(
             f"{said}invalid character '{byte}' looking for beginning of value"

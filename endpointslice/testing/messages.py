@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -13,6 +14,7 @@ import attrs
 __all__ = ["HttpRequest", "HttpResponse"]
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NUMBER: Final = re.compile("[0-9]{1,18}")
 
 
 def dump(value: object) -> bytes:
@@ -25,6 +27,11 @@ def dump(value: object) -> bytes:
 def is_true(value: str | None) -> bool:
     """What a parameter says; the server takes anything but 0 and false for true."""
     return value is not None and value.lower() not in {"0", "false"}
+
+
+def number_in(text: object) -> int | None:
+    """A count in a parameter or a quota; None if it is none, or more than an int64 holds."""
+    return int(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else None
 
 
 @final
@@ -99,7 +106,12 @@ class HttpResponse:
 
 
 class StatusError(Exception):
-    """What the server refuses; it becomes the answer."""
+    """What the server refuses; it becomes the answer.
+
+    Attributes:
+        code: The HTTP status.
+        status: The Status, which is the body of the answer.
+    """
 
     def __init__(
         self,

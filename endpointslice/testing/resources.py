@@ -10,7 +10,8 @@ import attrs
 
 __all__ = ["Resource"]
 
-_VERBS: Final = [
+#: What can be asked of every resource.
+VERBS: Final = (
     "create",
     "delete",
     "deletecollection",
@@ -19,7 +20,7 @@ _VERBS: Final = [
     "patch",
     "update",
     "watch",
-]
+)
 
 
 @final
@@ -264,7 +265,7 @@ def _resource_list(served: list[Resource], group: str, version: str) -> dict[str
             "singularName": item.kind.lower(),
             "namespaced": item.is_namespaced,
             "kind": item.kind,
-            "verbs": _VERBS,
+            "verbs": VERBS,
         }
         if item.short_names:
             entry["shortNames"] = list(item.short_names)

@@ -10,21 +10,15 @@ from typing import Any, Final
 from endpointslice.testing.messages import StatusError, cause
 from endpointslice.testing.resources import DEFINITIONS, SLICES, Resource
 from endpointslice.testing.schema import type_error
-from endpointslice.validation import ErrorType, Violation, validate_slice, validate_update
+from endpointslice.validation import (
+    ErrorType,
+    Violation,
+    _label_problems,
+    _subdomain_problems,
+    validate_slice,
+    validate_update,
+)
 
-_SUBDOMAIN: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAME: Final = re.compile(rf"{_SUBDOMAIN}(\.{_SUBDOMAIN})*")
-_NAMESPACE_NAME: Final = re.compile(_SUBDOMAIN)
-_SUBDOMAIN_WORDS: Final = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
-    r"for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-_LABEL_WORDS: Final = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
-    "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
-    "used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
 #: The server's words for ours; what does not stand here is said in ours.
 _WORDS: Final = {
     "must be an IP address": "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
@@ -41,9 +35,15 @@ _WORDS: Final = {
     "must be at most 253 bytes": "must be no more than 253 characters",
     "must be at most 63 bytes": "must be no more than 63 characters",
     "must be lower case letters, digits, '-' and '.', and begin and end with a letter or digit "
-    "around each '.'": _SUBDOMAIN_WORDS,
+    "around each '.'": (
+        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+        "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex "
+        r"used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+    ),
     "must be lower case letters, digits and '-', and begin and end with a letter or digit": (
-        _LABEL_WORDS
+        "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+        "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex "
+        "used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
     ),
 }
 _REQUIRED: Final = {
@@ -139,8 +139,7 @@ def _violations(resource: Resource, manifest: Mapping[str, Any]) -> Iterable[Vio
     if resource is DEFINITIONS:
         yield from _definition_violations(name, manifest.get("spec") or {})
     is_label = resource.kind in {"Namespace", "Service"}
-    pattern, words = (_NAMESPACE_NAME, _LABEL_WORDS) if is_label else (_NAME, _SUBDOMAIN_WORDS)
-    if len(name) > 253 or not pattern.fullmatch(name):
+    for words in (_label_problems if is_label else _subdomain_problems)(name):
         yield Violation("metadata.name", ErrorType.INVALID, words, name)
 
 

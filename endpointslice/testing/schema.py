@@ -9,11 +9,11 @@ from endpointslice.testing.messages import bad_request
 from endpointslice.testing.resources import NAMESPACES, SLICES, Resource
 from endpointslice.testing.shapes import type_problems
 
-_METADATA: Final = (
+#: In the order in which they are written.
+METADATA: Final = (
     "name",
     "generateName",
     "namespace",
-    "selfLink",
     "uid",
     "resourceVersion",
     "generation",
@@ -26,6 +26,8 @@ _METADATA: Final = (
     "finalizers",
     "managedFields",
 )
+#: Nobody has written a selfLink since Kubernetes 1.20, and nobody may be told that it is unknown.
+_KNOWN_METADATA: Final = frozenset([*METADATA, "selfLink"])
 _SLICE: Final = ("addressType", "endpoints", "ports")
 _PORT: Final = ("name", "protocol", "port", "appProtocol")
 _CONDITIONS: Final = ("ready", "serving", "terminating")
@@ -123,9 +125,9 @@ def type_error(resource: Resource, field: str, detail: str) -> Exception:
 
 
 def _read_metadata(meta: Mapping[str, Any], unknown: list[str]) -> dict[str, Any]:
-    unknown += [f"metadata.{name}" for name in meta if name not in _METADATA]
+    unknown += [f"metadata.{name}" for name in meta if name not in _KNOWN_METADATA]
     read = {}
-    for name in _METADATA:
+    for name in METADATA:
         value = meta.get(name)
         if value is not None and value not in ("", {}, []):
             read[name] = value

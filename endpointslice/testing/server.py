@@ -106,6 +106,7 @@ class ApiServer:
         """
         config = self.kubeconfig(certificate_authority=certificate_authority)
         path.touch(mode=0o600)
+        path.chmod(0o600)  # it may have been there already
         path.write_text(json.dumps(config, indent=2), encoding="utf-8")
         return path
 
@@ -178,8 +179,8 @@ class ApiServer:
             with connection, connection.makefile("rb") as reader:
                 while not self._is_closing and self._exchange(connection, reader):
                     pass
-        except (OSError, ConnectionDroppedError):
-            # The client went away, or is to believe that the server did.
+        except OSError:
+            # The client went away, or is to believe that the server did: ConnectionDroppedError.
             pass
         finally:
             connection.close()

@@ -14,7 +14,7 @@ import attrs
 from endpointslice.testing.faults import ConnectionDroppedError
 from endpointslice.testing.messages import StatusError, dump
 from endpointslice.testing.resources import Resource
-from endpointslice.testing.selectors import Selector, select_all
+from endpointslice.testing.selectors import Selector
 from endpointslice.testing.store import Change, Store, Stored
 
 __all__ = ["Watch", "WatchEvent"]
@@ -40,11 +40,11 @@ class WatchOptions:
     """What is watched, and from where on."""
 
     resource: Resource
-    namespace: str = ""
-    selects: Selector = select_all
+    namespace: str
+    selects: Selector
     since: int
-    seconds: float | None = None
-    has_bookmarks: bool = False
+    seconds: float | None
+    has_bookmarks: bool
 
 
 @final

@@ -38,7 +38,7 @@ from endpointslice.testing.ownership import apply_fields, check_applied, update_
 from endpointslice.testing.patches import json_patch, merge_patch, strategic_patch
 from endpointslice.testing.resources import NAMESPACES, Resource
 from endpointslice.testing.rules import bumps_generation, check
-from endpointslice.testing.schema import empty_to_null, read_manifest
+from endpointslice.testing.schema import METADATA, empty_to_null, read_manifest
 from endpointslice.testing.selectors import Selector
 from endpointslice.testing.store import Store, Stored, key_of
 
@@ -138,9 +138,8 @@ class Writer:
                 )
             meta["namespace"] = call.namespace
             check_namespace(self._store, call, meta)
-        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"):
             meta.pop(name, None)
-        meta.pop("managedFields", None)
         now = self._now()
         meta["uid"] = self._new_uid()
         meta["creationTimestamp"] = now
@@ -421,27 +420,9 @@ def _without_status(resource: Resource, manifest: dict[str, Any]) -> dict[str, A
     return {name: value for name, value in manifest.items() if name != "status"}
 
 
-_ORDER: Final = (
-    "name",
-    "generateName",
-    "namespace",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "labels",
-    "annotations",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-)
-
-
 def _order(meta: Mapping[str, Any]) -> list[str]:
     """The fields of metadata that are stated, as they are written."""
-    return [name for name in _ORDER if meta.get(name) not in (None, "", {}, [])]
+    return [name for name in METADATA if meta.get(name) not in (None, "", {}, [])]
 
 
 def _check_preconditions(resource: Resource, old: Stored, meta: Mapping[str, Any]) -> None:
