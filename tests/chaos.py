@@ -58,9 +58,9 @@ from endpointslice.clients import (
     SliceRequest,
     Verb,
     apply_plan_to_async,
+    as_slice_client,
     list_slices,
 )
-from endpointslice.clients.wire import answer_of, call_of, lost
 from endpointslice.errors import ApiError
 from endpointslice.plan import DeleteSlice
 from endpointslice.testing import (
@@ -720,22 +720,11 @@ class _Listing:
 # --- the world --------------------------------------------------------------------------------
 
 
-def in_process(cluster: Cluster, request: SliceRequest) -> Answer:
-    """Send a request without sockets."""
-    call = call_of(request)
-    asked = HttpRequest.of(call.method, call.target, call.content or b"", headers=call.headers)
-    try:
-        response = cluster.handle(asked)
-    except ConnectionDroppedError as error:
-        return lost(error)
-    return answer_of(response.status, response.headers.get("Retry-After"), response.body)
-
-
 @contextmanager
 def connected(seed: int, cluster: Cluster) -> Iterator[Send]:
     """Send requests to a cluster: in this process, or now and then over HTTP with a real client."""
     if seed % OVER_HTTP:
-        yield partial(in_process, cluster)
+        yield as_slice_client(cluster).send
         return
     from tests.clients import CLIENTS
 
@@ -1259,7 +1248,7 @@ def deaths(seed: int) -> int:
     while True:
         for after_sending in (False, True):
             cluster = Cluster(seed=seed, namespaces=[NAMESPACE])
-            storm = Storm(seed, cluster, partial(in_process, cluster))
+            storm = Storm(seed, cluster, as_slice_client(cluster).send)
             storm.calm()
             first, _ = storm.replicas
             for replica in storm.replicas:

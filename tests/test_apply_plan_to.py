@@ -389,7 +389,7 @@ def test_a_slice_that_others_have_written_is_a_conflict_and_stops_the_plan() -> 
     assert caught.value == ApplyError(
         (
             "update of shop/web-a: conflict (409 Conflict): has been modified",
-            "delete of shop/web-z: skipped: after the update of shop/web-a came to conflict",
+            "delete of shop/web-z: skipped: because of update of shop/web-a: conflict",
         ),
         2,
     )
@@ -862,7 +862,7 @@ def test_where_nothing_can_be_created_the_rest_is_done(refusal: Answer) -> None:
     )
     result = carried_out(Script([refusal, accepted, DELETED]), plan)
     assert outcomes(result) == ["refused", "skipped", "applied", "skipped", "applied"]
-    assert result.results[1].message == "after the create of shop/web-* came to refused"
+    assert result.results[1].message == "because of create of shop/web-*: refused"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +17,14 @@ import lightkube
 import pytest
 
 from endpointslice.clients.adapters import as_async_slice_client, as_slice_client
+from endpointslice.clients.in_process import AsyncClusterSlices, ClusterSlices
 from endpointslice.clients.kr8s import AsyncKr8sSlices, Kr8sSlices
 from endpointslice.clients.kubernetes import KubernetesSlices
 from endpointslice.clients.kubernetes_asyncio import KubernetesAsyncioSlices
 from endpointslice.clients.lightkube import AsyncLightkubeSlices, LightkubeSlices
 from endpointslice.clients.requests import Answer, SliceRequest, Verb
 from endpointslice.errors import ModelError
+from endpointslice.testing import Cluster, Fault, FaultKind
 
 GET = SliceRequest(verb=Verb.GET, namespace="shop", name="web-1")
 
@@ -192,3 +195,19 @@ def test_a_request_on_one_slice_cannot_become_one_on_all(verb: Verb) -> None:
     with pytest.raises(ModelError) as caught:
         SliceRequest(verb=verb, namespace="shop")
     assert caught.value.field == "name"
+
+
+def test_a_cluster_in_this_process_is_taken_by_both_doors() -> None:
+    cluster = Cluster(namespaces=["shop"])
+    client, other = as_slice_client(cluster), as_async_slice_client(cluster)
+    assert (type(client), type(other)) == (ClusterSlices, AsyncClusterSlices)
+    manifest = {"metadata": {"name": "web-1"}, "addressType": "IPv4", "endpoints": []}
+    create = SliceRequest(verb=Verb.CREATE, namespace="shop", manifest=manifest)
+    assert client.send(create).status == 201
+    assert client.send(create).body["reason"] == "AlreadyExists"
+    assert asyncio.run(other.send(GET)).body["metadata"]["name"] == "web-1"
+    cluster.inject(
+        Fault(kind=FaultKind.TOO_MANY_REQUESTS, retry_after=7), Fault(kind=FaultKind.DROP_BEFORE)
+    )
+    busy, lost = client.send(GET), client.send(GET)
+    assert (busy.status, busy.retry_after, lost.status) == (429, 7.0, 0)

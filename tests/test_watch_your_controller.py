@@ -25,9 +25,8 @@ from endpointslice import (
     reconcile,
     slice_template,
 )
-from endpointslice.clients import Answer, ApplyResult, SliceRequest, apply_plan_to, list_slices
-from endpointslice.clients.wire import answer_of, call_of
-from endpointslice.testing import Cluster, Denial, Fault, FaultKind, HttpRequest
+from endpointslice.clients import ApplyResult, apply_plan_to, list_slices
+from endpointslice.testing import Cluster, Denial, Fault, FaultKind
 from tests.test_docs import blocks
 
 #: k8s.io/endpointslice metrics/metrics.go: the type here, and the labels.
@@ -42,20 +41,6 @@ THEIRS: Final = {
     "services_count_by_traffic_distribution": ("gauge", {"traffic_distribution"}),
     "syncs": ("gauge", {"result"}),
 }
-
-
-@attrs.frozen
-class InProcess:
-    """A client of a cluster in this process."""
-
-    cluster: Cluster
-
-    def send(self, request: SliceRequest) -> Answer:
-        call = call_of(request)
-        response = self.cluster.handle(
-            HttpRequest.of(call.method, call.target, call.content or b"", headers=call.headers)
-        )
-        return answer_of(response.status, response.headers.get("Retry-After"), response.body)
 
 
 @attrs.define
@@ -76,7 +61,7 @@ class Controller:
         **options: Any,
     ) -> ApplyResult:
         service = self.service(name)
-        client = InProcess(self.cluster)
+        client = self.cluster
         if current is None:
             current = list_slices(client, "shop", service=name).slices
         key = GroupKey(address_type="IPv4", ports=[EndpointPort(port=80)])
@@ -244,7 +229,7 @@ def test_failures_and_retries_show(controller: Controller) -> None:
     assert scraped["endpointslice_requests_total"] == 2
 
     # A conflict: planned from slices that have changed since.
-    old = list_slices(InProcess(cluster), "shop").slices
+    old = list_slices(cluster, "shop").slices
     controller.sync("plain", 0)
     assert controller.sync("plain", 3, current=old).is_stale
     cluster.deny(Denial(verb="create", resource="endpointslices"))

@@ -12,6 +12,8 @@ from endpointslice.errors import ModelError
 
 __all__ = ["as_async_slice_client", "as_slice_client"]
 
+#: Neither for asyncio nor not, as it never waits.
+_CLUSTER: Final = "endpointslice.testing.cluster.Cluster"
 _ASYNCIO: Final = ("kubernetes_asyncio", "KubernetesAsyncioSlices")
 #: Where a class says it is from, and the module and class here that take it.
 _SYNC: Final = {
@@ -19,6 +21,7 @@ _SYNC: Final = {
     "kubernetes.client.api.discovery_v1_api.DiscoveryV1Api": ("kubernetes", "KubernetesSlices"),
     "lightkube.core.client.Client": ("lightkube", "LightkubeSlices"),
     "kr8s.Api": ("kr8s", "Kr8sSlices"),
+    _CLUSTER: ("in_process", "ClusterSlices"),
 }
 _ASYNC: Final = {
     "kubernetes.aio.client.api_client.ApiClient": _ASYNCIO,
@@ -27,6 +30,7 @@ _ASYNC: Final = {
     "kubernetes_asyncio.client.api.discovery_v1_api.DiscoveryV1Api": _ASYNCIO,
     "lightkube.core.async_client.AsyncClient": ("lightkube", "AsyncLightkubeSlices"),
     "kr8s._api.Api": ("kr8s", "AsyncKr8sSlices"),
+    _CLUSTER: ("in_process", "AsyncClusterSlices"),
 }
 
 _WHAT: Final = (
@@ -41,8 +45,8 @@ def as_slice_client(client: object) -> SliceClient:
 
     Args:
         client: A `kubernetes.client.ApiClient` or `DiscoveryV1Api`, a `lightkube.Client`, what
-            `kr8s.api()` returns, or an object with a method `send` as of `SliceClient`. It stays
-            yours to close.
+            `kr8s.api()` returns, an `endpointslice.testing.Cluster`, or an object with a method
+            `send` as of `SliceClient`. It stays yours to close.
 
     Returns:
         An adapter to the client; the object itself if it has `send`.

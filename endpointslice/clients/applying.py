@@ -257,9 +257,9 @@ def _apply(plan: Plan, namespace: str | None, options: _Options) -> Steps[ApplyR
             else:
                 result, scope = yield from writer.write(operation)
                 if scope is _Scope.ALL:
-                    stopped = f"after the {result.title} came to {result.outcome}"
+                    stopped = f"because of {result.title}: {result.outcome}"
                 elif scope is _Scope.CREATES:
-                    no_creates = f"after the {result.title} came to {result.outcome}"
+                    no_creates = f"because of {result.title}: {result.outcome}"
             results.append(result)
             if not result.is_done:
                 # Also what is there already: it may be an older copy, which others take away.

@@ -48,7 +48,12 @@ def words_of(answer: Answer) -> tuple[str, str]:
     """The server's word and sentence for a failure; for a lost connection what is known of it."""
     if answer.status == 0:
         return "", answer.error or "the connection was lost"
-    return field(answer.body, "reason"), field(answer.body, "message")
+    message = field(answer.body, "message")
+    if not message and answer.status == 404:
+        message = "the server does not serve discovery.k8s.io/v1, or not at this address"
+    elif not message and 300 <= answer.status < 400:
+        message = "redirects are not followed"
+    return field(answer.body, "reason"), message
 
 
 @final
