@@ -6,11 +6,14 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +21,7 @@ from typing import Any, Final
 import pytest
 
 from endpointslice.testing import ApiServer, Cluster, Fault, FaultKind, HttpRequest
+from endpointslice.testing.__main__ import main
 
 SLICES: Final = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
 
@@ -369,3 +373,46 @@ def test_https_is_served_with_the_certificate_that_it_is_given(tmp_path: Path) -
         with pytest.raises(ssl.SSLCertVerificationError):
             ask(doubting, "GET", "/version")
         doubting.close()
+
+
+def test_it_serves_from_the_command_line_until_interrupted(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    files = sorted(map(str, Path("docs/examples/web-rolling").glob("*.json")))
+    command = [sys.executable, "-m", "endpointslice.testing", "--kubeconfig", str(config), *files]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        process.stdout.readline()
+        try:
+            assert json.loads(config.read_text(encoding="utf-8"))["clusters"][0]["cluster"] == {
+                "server": url
+            }
+            where = f"{url}/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+            with urllib.request.urlopen(where, timeout=30) as answer:
+                found = json.load(answer)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert len(found["items"]) > 1
+    assert {item["metadata"]["namespace"] for item in found["items"]} == {"shop"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "Expecting property name"),
+        ("[7]", "must be an object, got 7"),
+        ('{"apiVersion": "example.com/v1", "kind": "Thing"}', 'no matches for kind "Thing"'),
+    ],
+)
+def test_the_command_line_says_what_it_cannot_serve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    file = tmp_path / "objects.json"
+    file.write_text(text, encoding="utf-8")
+    assert main(["--kubeconfig", str(tmp_path / "config"), str(file)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert told in shown.err
+    assert not (tmp_path / "config").exists()
+    assert main(["--kubeconfig", str(tmp_path / "config"), str(tmp_path / "none")]) == 2
