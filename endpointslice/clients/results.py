@@ -11,6 +11,7 @@ import attrs
 
 from endpointslice.cost import Cost
 from endpointslice.errors import ApplyError, on_one_line
+from endpointslice.incremental import IncrementalReconciler
 from endpointslice.models import EndpointSlice
 from endpointslice.plan import CreateSlice, DeleteSlice, Operation, Plan, UpdateSlice, price_plan
 from endpointslice.tracker import SliceTracker
@@ -170,6 +171,25 @@ class ApplyResult:
             ):
                 tracker = tracker.observed(result.stored)
         return tracker
+
+    def tell(self, reconciler: IncrementalReconciler) -> None:
+        """Tell a reconciler what stands, as far as it is known; it took all for carried out.
+
+        What was written stands as the server answered, what others wrote as it was read back,
+        and the rest as it was before. A slice that is gone is forgotten. Where an outcome is
+        unknown, list the slices again before too long: a create may have made one.
+
+        Complexity: O(n) for n endpoints in written slices.
+        """
+        for result in self.results:
+            before, is_delete = result.operation.before, result.operation.after is None
+            stands = before if self.dry_run else result.stored or before
+            if stands is None or (is_delete and result.is_done and not self.dry_run):
+                continue
+            if result.outcome is Outcome.CONFLICT and result.status == 404:
+                reconciler.forget(stands.name)
+            else:
+                reconciler.observe(stands)
 
     def raise_for_failure(self) -> None:
         """Do nothing if all is done.
