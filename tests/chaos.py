@@ -437,7 +437,9 @@ class Judge:
         made = [event.stored for event in tried.events if event.type == "ADDED"]
         if len(made) < 2:
             return False
-        standing = [one for one in made if self.past[one.metadata.uid][-1] is not None]
+        # One that a person has given to another manager since is nobody's concern here.
+        last = [(one, self.past[one.metadata.uid][-1]) for one in made]
+        standing = [one for one, now in last if now is not None and is_ours(now)]
         is_late = any(one.is_late and one.events for one in tried.sent)
         if len(standing) > 1 and (tried.naming == "deterministic" or not is_late):
             raise ViolationError(f"one operation created {[one.name for one in standing]}")

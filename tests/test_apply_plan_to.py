@@ -674,8 +674,8 @@ def test_a_create_whose_answer_was_lost_is_looked_for_among_the_slices_of_the_se
 
 
 def test_a_create_that_is_nowhere_to_be_found_is_sent_again() -> None:
-    unlike, odd = elsewhere(stored("web-b", 4), uid="u"), Answer(status=200, body={"items": [7]})
-    script = Script([LOST, listed(unlike), LOST, odd, accepted])
+    theirs = stored("web-b", 9, labels={"endpointslice.kubernetes.io/managed-by": "somebody"})
+    script = Script([LOST, listed(theirs), LOST, Answer(status=200, body={"items": [7]}), accepted])
     result = carried_out(script, plan_of(CREATE))
     assert outcomes(result) == ["applied"]
     assert script.verbs == ["create", "list", "create", "list", "create"]
@@ -683,7 +683,7 @@ def test_a_create_that_is_nowhere_to_be_found_is_sent_again() -> None:
 
 
 def test_a_create_that_may_have_been_written_since_is_not_made_again() -> None:
-    since = elsewhere(stored("web-new", 9, 10), uid="uid-n")
+    since = elsewhere(stored("web-new", 4), uid="uid-n")  # and all that it held has been taken out
     result = carried_out(Script([LOST, listed(since)]), plan_of(CREATE, DELETE))
     assert outcomes(result) == ["conflict", "skipped"]
     assert result.results[0].stored == since

@@ -111,9 +111,9 @@ def apply_plan_to(
       is skipped too: no endpoint that is there before and after the plan is ever in no slice.
     - **Never blindly**: an update and a delete carry the version they were planned against. One
       whose answer was lost is tried again only if the slice still stands at that version; a
-      create by generateName only if no slice that the plan does not know holds any of what it was
-      to hold. A request that is still on its way then can make a second slice; with deterministic
-      names it cannot.
+      create by generateName only if the Service has no slice that the plan does not know. A
+      request that is still on its way then can make a second slice; with deterministic names it
+      cannot.
 
     Args:
         client: A `kubernetes`, `lightkube` or `kr8s` client, or anything with a `send`, as
@@ -447,17 +447,17 @@ class _Writer:
         strange = [
             stands
             for stands in decoded
-            if stands.name not in known and stands.metadata.deletion_timestamp is None
+            if stands.name not in known
+            and stands.metadata.deletion_timestamp is None
+            and _is_alike(stands, after)
         ]
         for stands in strange:
             if _is_wanted(stands, create):
                 self._created.add(stands.name)
                 return _Found.WANTED, stands
-        for stands in strange:
-            # It may be this one, which somebody has written since; to create it again is no help.
-            if not places(after).isdisjoint(places(stands)):
-                return _Found.CHANGED, stands
-        return _Found.UNTOUCHED, None
+        # A slice of the same owner that the plan does not know may be this one, written since. And
+        # if it is not, the plan is as stale.
+        return (_Found.CHANGED, strange[0]) if strange else (_Found.UNTOUCHED, None)
 
 
 def _result(
