@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endpointslice import (
+    DeleteSlice,
     EndpointGroup,
     EndpointSlice,
     IncrementalReconciler,
@@ -155,3 +156,14 @@ def test_a_reconciler_knows_what_stands_after_each_outcome() -> None:
     assert told(conflict).slices == (theirs,)
     gone = OperationResult(operation=update, outcome=Outcome.CONFLICT, status=404)
     assert told(gone).slices == ()
+
+
+def test_a_dry_run_deletes_nothing_that_a_reconciler_knows() -> None:
+    before = stored("web-a", 1)
+    done = OperationResult(operation=DeleteSlice(before, ()), outcome=Outcome.APPLIED)
+    for dry_run, left in ((False, ()), (True, (before,))):
+        reconciler = IncrementalReconciler([before], template=TEMPLATE)
+        reconciler.apply(removed=[group(1)])
+        assert reconciler.slices == ()
+        ApplyResult(results=(done,), dry_run=dry_run).tell(reconciler)
+        assert reconciler.slices == left

@@ -41,7 +41,7 @@ from endpointslice.clients import (
 )
 from endpointslice.clients.wire import answer_of
 from endpointslice.errors import ApiError, ApplyError
-from tests.builders import IPV6, TEMPLATE, group, stored
+from tests.builders import IPV6, OLD_OWNER, TEMPLATE, group, stored
 
 SURE: Final = RetryPolicy(random=lambda: 0.5)
 LOST: Final = Answer(status=0, error="RemoteDisconnected")
@@ -558,14 +558,22 @@ def test_a_deterministic_name_depends_on_owner_and_group_and_not_on_content() ->
     other_service = elsewhere(
         NEW, labels={**NEW.metadata.labels, "kubernetes.io/service-name": "api"}
     )
+    other_owner = elsewhere(NEW, owner_references=(OLD_OWNER,))
     same = attrs.evolve(NEW, endpoints=stored("", 1, 2).endpoints)
     names = []
-    for after in (NEW, other_ports, other_family, other_service, same):
+    for after in (NEW, other_ports, other_family, other_service, other_owner, same):
         script = Script([accepted])
         carried_out(script, plan_of(CreateSlice(after, ())), naming="deterministic")
         names += [script.requests[0].name]
-    assert len(set(names)) == 4
-    assert names[0] == names[4]
+    assert len(set(names)) == 5
+    assert names[0] == names[5]
+
+
+def test_a_deterministic_name_is_no_longer_than_a_generated_one() -> None:
+    script = Script([accepted])
+    create = CreateSlice(elsewhere(NEW, generate_name="a" * 200), ())
+    carried_out(script, plan_of(create), naming="deterministic")
+    assert len(script.requests[0].name) == 63
 
 
 def test_a_name_of_ones_own_is_kept() -> None:

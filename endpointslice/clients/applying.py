@@ -86,7 +86,7 @@ def apply_plan_to(
     force_conflicts: bool = False,
     field_manager: str = "",
     dry_run: bool = False,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008
+    retry: RetryPolicy = RetryPolicy(),
     on_operation: _OnOperation | None = None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> ApplyResult:
@@ -169,7 +169,7 @@ async def apply_plan_to_async(
     force_conflicts: bool = False,
     field_manager: str = "",
     dry_run: bool = False,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008
+    retry: RetryPolicy = RetryPolicy(),
     on_operation: _OnOperation | None = None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> ApplyResult:

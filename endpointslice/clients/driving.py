@@ -104,7 +104,8 @@ def drive(client: SliceClient, steps: Steps[_T], sleep: Callable[[float], object
         try:
             step = steps.send(reply)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            value: _T = end.value
+            return value
         try:
             if isinstance(step, Pause):
                 sleep(step.seconds)
@@ -126,7 +127,8 @@ async def drive_async(
         try:
             step = steps.send(reply)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            value: _T = end.value
+            return value
         try:
             if isinstance(step, Pause):
                 await sleep(step.seconds)

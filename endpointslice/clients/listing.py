@@ -125,7 +125,7 @@ def list_slices(
     *,
     service: str | None = None,
     managed_by: str | None = None,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008
+    retry: RetryPolicy = RetryPolicy(),
     sleep: Callable[[float], object] = time.sleep,
 ) -> ListedSlices:
     """Read the slices of a namespace, or of one Service, as they stand now.
@@ -158,7 +158,7 @@ async def list_slices_async(
     *,
     service: str | None = None,
     managed_by: str | None = None,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008
+    retry: RetryPolicy = RetryPolicy(),
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> ListedSlices:
     """Read slices with an asyncio client; as `list_slices` in all else."""
